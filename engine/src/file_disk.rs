@@ -1,0 +1,1 @@
+//! An ordinary file as a disk.

@@ -1,0 +1,3 @@
+//! FVD images.
+
+pub mod planted;

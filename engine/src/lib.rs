@@ -1,0 +1,19 @@
+//! Storage formats and jobs as ordinary `async` code over a [`Disk`].
+//!
+//! The crate knows nothing of the simulator that tests it: it talks to a [`Disk`] and to a
+//! [`Runtime`], and whoever opens an image supplies both. On real files that is
+//! [`FileDisk`] and [`LocalRuntime`].
+
+pub mod disk;
+pub mod error;
+pub mod file_disk;
+pub mod fvd;
+pub mod runtime;
+pub mod sync;
+pub mod units;
+
+pub use disk::{Disk, DiskError, DiskErrorKind, DiskProperties, IoFuture, WriteFlags};
+pub use error::{Error, ErrorKind};
+
+pub use runtime::Runtime;
+pub use units::{ByteRange, SECTOR};
