@@ -1,8 +1,32 @@
 //! Disk requests and their ends.
 
+use std::fmt;
 use std::sync::Arc;
 
 use plugpull_engine::{DiskError, WriteFlags};
+
+/// Stable identity of a request: the task that submitted it and its number within that task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId {
+    /// Index of the task.
+    pub task: u32,
+    /// Counts the task's requests, from zero.
+    pub number: u32,
+}
+
+impl RequestId {
+    /// Request `number` of `task`.
+    #[must_use]
+    pub fn new(task: u32, number: u32) -> Self {
+        Self { task, number }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "c{}.{}", self.task, self.number)
+    }
+}
 
 /// One request to a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
