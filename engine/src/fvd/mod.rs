@@ -1,3 +1,11 @@
 //! FVD images.
 
+pub mod bitmap;
+pub mod changed;
+pub mod geometry;
+pub mod header;
+pub mod journal;
 pub mod planted;
+pub mod probe;
+pub mod resolver;
+pub mod table;
