@@ -5,3 +5,5 @@
 //! crash states, recovery, oracle, verdict.
 
 pub mod disk;
+pub mod exec;
+pub mod schedule;

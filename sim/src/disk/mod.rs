@@ -3,6 +3,7 @@
 pub mod crash_space;
 pub mod faults;
 pub mod image;
+pub(crate) mod port;
 pub mod recorder;
 pub mod request;
 pub mod spec;

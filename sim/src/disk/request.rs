@@ -5,26 +5,28 @@ use std::sync::Arc;
 
 use plugpull_engine::{DiskError, WriteFlags};
 
+use crate::exec::TaskId;
+
 /// Stable identity of a request: the task that submitted it and its number within that task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId {
-    /// Index of the task.
-    pub task: u32,
+    /// The task.
+    pub task: TaskId,
     /// Counts the task's requests, from zero.
     pub number: u32,
 }
 
 impl RequestId {
-    /// Request `number` of `task`.
+    /// Request `number` of the `task`-th client, `c0.3`.
     #[must_use]
     pub fn new(task: u32, number: u32) -> Self {
-        Self { task, number }
+        Self { task: TaskId::client(task), number }
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "c{}.{}", self.task, self.number)
+        write!(f, "{}.{}", self.task, self.number)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -22,14 +23,16 @@ impl Name {
     #[must_use]
     pub fn new(text: &str) -> Self {
         let mut bytes = [0; Self::LEN_MAX];
-        if text.len() <= Self::LEN_MAX {
+        let len = if text.len() <= Self::LEN_MAX {
             bytes[..text.len()].copy_from_slice(text.as_bytes());
-            return Self { len: text.len() as u8 & 0xf, bytes };
-        }
-        let cut = text.floor_char_boundary(Self::LEN_MAX - 1);
-        bytes[..cut].copy_from_slice(&text.as_bytes()[..cut]);
-        bytes[cut] = b'~';
-        Self { len: cut as u8 + 1, bytes }
+            text.len()
+        } else {
+            let cut = text.floor_char_boundary(Self::LEN_MAX - 1);
+            bytes[..cut].copy_from_slice(&text.as_bytes()[..cut]);
+            bytes[cut] = b'~';
+            cut + 1
+        };
+        Self { len: u8::try_from(len).expect("at most LEN_MAX"), bytes }
     }
 
     /// The text.
@@ -79,7 +82,13 @@ impl TaskId {
         Self::root(0, "harness")
     }
 
-    /// The `number`-th task that the harness started.
+    /// The root `c0`, `c1`... of a harness that starts nothing but clients.
+    #[must_use]
+    pub fn client(index: u32) -> Self {
+        Self::root(index + 1, &format!("c{index}"))
+    }
+
+    /// The `number`-th task that the harness started, counted from one.
     #[must_use]
     pub(super) fn root(number: u32, name: &str) -> Self {
         let mut path = [0; Self::PATH_LEN];
@@ -119,6 +128,12 @@ impl TaskId {
 
     fn parts(&self) -> &[u32] {
         &self.path[..Self::PATH_LEN.min(self.depth as usize)]
+    }
+}
+
+impl Hash for TaskId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
     }
 }
 
@@ -166,12 +181,8 @@ impl fmt::Debug for TaskId {
 /// contents.
 #[must_use]
 pub(crate) fn mix(hash: u64, value: u64) -> u64 {
-    let folded = u128::from(hash ^ 0x9e37_79b9_7f4a_7c15) * u128::from(value ^ 0xa076_1d64_78bd_642f);
-    let bytes = folded.to_le_bytes();
-    let (low, high) = bytes.split_at(8);
-    u64::from_le_bytes(low.try_into().expect("eight bytes"))
-        ^ u64::from_le_bytes(high.try_into().expect("eight bytes"))
-        ^ hash.rotate_left(23)
+    let (low, high) = (hash ^ 0x9e37_79b9_7f4a_7c15).carrying_mul(value ^ 0xa076_1d64_78bd_642f, 0);
+    low ^ high ^ hash.rotate_left(23)
 }
 
 #[cfg(test)]

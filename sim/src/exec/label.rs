@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use plugpull_engine::DiskErrorKind;
+use plugpull_engine::{DiskErrorKind, WriteFlags};
 
 use super::identity::{Name, TaskId, mix};
 use crate::disk::{OpKind, Outcome};
@@ -57,23 +57,14 @@ pub struct RequestLabel {
     pub disk_name: Name,
     /// What is asked.
     pub kind: OpKind,
-    /// PREFLUSH and FUA were asked for too.
-    pub barrier: Barrier,
+    /// What a write asks for besides; nothing for other kinds.
+    pub flags: WriteFlags,
     /// First byte; zero where it means nothing.
     pub offset: u64,
     /// Bytes; the new length for a resize.
     pub len: u64,
     /// Hash of all of the above and of the bytes to be written.
     pub key: u64,
-}
-
-/// The flags of a write, as labels name them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Barrier {
-    /// Flush first.
-    pub preflush: bool,
-    /// Durable when it completes.
-    pub fua: bool,
 }
 
 /// [`Outcome`] without its texts.
@@ -179,7 +170,7 @@ impl fmt::Display for RequestLabel {
                 write!(f, " {}+{}", self.offset, self.len)
             }
         }?;
-        f.write_str(match (self.barrier.preflush, self.barrier.fua) {
+        f.write_str(match (self.flags.preflush, self.flags.fua) {
             (false, false) => "",
             (true, false) => " preflush",
             (false, true) => " fua",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::exec::ChoiceKind;
+use crate::exec::{ChoiceKind, ChoicePoint};
 
 /// Where an execution departed from its earlier run or from its trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,18 @@ pub enum Mismatch {
         /// The options now.
         found: Vec<String>,
     },
+}
+
+impl Divergence {
+    /// A difference found at the choice number `choice`.
+    pub(super) fn at(choice: usize, point: &ChoicePoint<'_>, mismatch: Mismatch) -> Box<Self> {
+        Box::new(Self { choice, step: Some(point.step), mismatch })
+    }
+
+    /// The choice number `choice`, where `expected` should have been taken, was never reached.
+    pub(super) fn ended_early(choice: usize, expected: String) -> Box<Self> {
+        Box::new(Self { choice, step: None, mismatch: Mismatch::EndedEarly { expected } })
+    }
 }
 
 impl fmt::Display for Divergence {

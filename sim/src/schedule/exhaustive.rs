@@ -82,7 +82,7 @@ impl Strategy for Exhaustive {
             return Ok(0);
         };
         if let Some(mismatch) = node.mismatch(point) {
-            return Err(Box::new(Divergence { choice, step: Some(point.step), mismatch }));
+            return Err(Divergence::at(choice, point, mismatch));
         }
         node.taken = point.options[node.index];
         Ok(node.index)
@@ -93,10 +93,7 @@ impl Strategy for Exhaustive {
     fn end(&mut self) -> Result<(), Box<Divergence>> {
         match self.path.get(self.depth) {
             None => Ok(()),
-            Some(node) => {
-                let mismatch = Mismatch::EndedEarly { expected: node.taken.to_string() };
-                Err(Box::new(Divergence { choice: self.depth, step: None, mismatch }))
-            }
+            Some(node) => Err(Divergence::ended_early(self.depth, node.taken.to_string())),
         }
     }
 

@@ -40,9 +40,10 @@ impl Strategy for Replay {
         let Some(recorded) = self.trace.choices.get(choice) else {
             return match self.after {
                 AfterTrace::Fifo => Ok(0),
-                AfterTrace::Stop => Err(Mismatch::TraceEnded { found: found() }),
-            }
-            .map_err(|mismatch| Divergence::boxed(choice, point, mismatch));
+                AfterTrace::Stop => {
+                    Err(Divergence::at(choice, point, Mismatch::TraceEnded { found: found() }))
+                }
+            };
         };
         self.next += 1;
         let mismatch = if recorded.kind != point.kind {
@@ -54,17 +55,13 @@ impl Strategy for Replay {
                 Some(_) => Mismatch::Options { expected: recorded.label.clone(), found: found() },
             }
         };
-        Err(Divergence::boxed(choice, point, mismatch))
+        Err(Divergence::at(choice, point, mismatch))
     }
 
     fn end(&mut self) -> Result<(), Box<Divergence>> {
         match self.trace.choices.get(self.next) {
             None => Ok(()),
-            Some(recorded) => Err(Box::new(Divergence {
-                choice: self.next,
-                step: None,
-                mismatch: Mismatch::EndedEarly { expected: recorded.label.clone() },
-            })),
+            Some(recorded) => Err(Divergence::ended_early(self.next, recorded.label.clone())),
         }
     }
 }
