@@ -22,6 +22,7 @@ use plugpull_engine::sync::Shared;
 use plugpull_engine::{Disk, DiskProperties, IoFuture, Runtime, WriteFlags};
 
 use crate::disk::{CrashSpace, DiskSpec, DiskState, Image, Op, OpKind, Outcome, Reply, RequestId};
+use crate::exec::TaskId;
 
 /// Disk requests that one run may make before it counts as endless.
 pub const REQUESTS_MAX: u32 = 1_000_000;
@@ -50,6 +51,7 @@ pub struct DirectWorld {
 
 struct State {
     disks: Vec<DiskState>,
+    task: TaskId,
     requests: u32,
     watching: bool,
     phase: usize,
@@ -68,6 +70,7 @@ impl DirectWorld {
         let disks = disks.into_iter().map(|(spec, image)| DiskState::new(spec, image)).collect();
         let state = State {
             disks,
+            task: TaskId::harness(),
             requests: 0,
             watching,
             phase: 0,
@@ -84,7 +87,7 @@ impl DirectWorld {
     /// Handles of the disks, in order.
     #[must_use]
     pub fn disks(&self) -> Vec<Arc<dyn Disk>> {
-        let count = self.state.with(|state| state.disks.len());
+        let count = self.state.write(|state| state.disks.len());
         (0..count)
             .map(|index| Arc::new(DirectDisk { world: self.clone(), index }) as Arc<dyn Disk>)
             .collect()
@@ -98,37 +101,37 @@ impl DirectWorld {
 
     /// Crash points noted from now on carry this number.
     pub fn set_phase(&self, phase: usize) {
-        self.state.with(|state| state.phase = phase);
+        self.state.write(|state| state.phase = phase);
     }
 
     /// The crash points noted so far, in order.
     #[must_use]
     pub fn take_points(&self) -> Vec<CrashPoint> {
-        self.state.with(|state| std::mem::take(&mut state.points))
+        self.state.write(|state| std::mem::take(&mut state.points))
     }
 
     /// What each disk may be left with by a power cut now.
     #[must_use]
     pub fn crash_spaces(&self) -> Vec<CrashSpace> {
-        self.state.with(|state| state.disks.iter().map(DiskState::crash_space).collect())
+        self.state.write(|state| state.disks.iter().map(DiskState::crash_space).collect())
     }
 
     /// What reads of each disk see now.
     #[must_use]
     pub fn visible(&self) -> Vec<Image> {
-        self.state.with(|state| state.disks.iter().map(|disk| disk.visible().clone()).collect())
+        self.state.write(|state| state.disks.iter().map(|disk| disk.visible().clone()).collect())
     }
 
     /// The named events reported so far.
     #[must_use]
     pub fn events(&self) -> BTreeSet<&'static str> {
-        self.state.with(|state| state.events.clone())
+        self.state.write(|state| state.events.clone())
     }
 
     /// Whether any disk was changed.
     #[must_use]
     pub fn changed(&self) -> bool {
-        self.state.with(|state| state.last_key.is_some())
+        self.state.write(|state| state.last_key.is_some())
     }
 
     /// Runs `future` to its end, and whatever it spawned as far as it gets.
@@ -146,9 +149,9 @@ impl DirectWorld {
             if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
                 return Ok(value);
             }
-            tasks.append(&mut self.state.with(|state| std::mem::take(&mut state.spawned)));
+            tasks.append(&mut self.state.write(|state| std::mem::take(&mut state.spawned)));
             tasks.retain_mut(|task| task.as_mut().poll(&mut context).is_pending());
-            let more = self.state.with(|state| !state.spawned.is_empty());
+            let more = self.state.write(|state| !state.spawned.is_empty());
             if !flag.0.load(Ordering::Relaxed) && !more && !self.advance_clock() {
                 return Err(self.stuck());
             }
@@ -157,7 +160,7 @@ impl DirectWorld {
 
     /// Moves the clock to the next deadline; false if there is none.
     fn advance_clock(&self) -> bool {
-        self.state.with(|state| match state.deadlines.pop_first() {
+        self.state.write(|state| match state.deadlines.pop_first() {
             Some(deadline) => {
                 state.now = state.now.max(deadline);
                 true
@@ -167,7 +170,7 @@ impl DirectWorld {
     }
 
     fn stuck(&self) -> Stuck {
-        let requests = self.state.with(|state| state.requests);
+        let requests = self.state.write(|state| state.requests);
         let reason = if requests > REQUESTS_MAX {
             format!("no end after {REQUESTS_MAX} disk requests")
         } else {
@@ -178,13 +181,13 @@ impl DirectWorld {
 
     /// Submits and completes a request; `None` once the bound is reached.
     fn request(&self, index: usize, op: Op) -> Option<Reply> {
-        self.state.with(|state| {
+        self.state.write(|state| {
             state.requests += 1;
             if state.requests > REQUESTS_MAX {
                 return None;
             }
             let changes = op.kind() != OpKind::Read;
-            let id = RequestId { task: 0, number: state.requests };
+            let id = RequestId { task: state.task, number: state.requests };
             state.disks[index].submit(id, op);
             state.note(changes);
             let reply = state.disks[index].complete(id, Outcome::Done);
@@ -271,11 +274,11 @@ impl Disk for DirectDisk {
     }
 
     fn len(&self) -> u64 {
-        self.world.state.with(|state| state.disks[self.index].len())
+        self.world.state.write(|state| state.disks[self.index].len())
     }
 
     fn properties(&self) -> DiskProperties {
-        self.world.state.with(|state| state.disks[self.index].spec().properties())
+        self.world.state.write(|state| state.disks[self.index].spec().properties())
     }
 }
 
@@ -285,11 +288,11 @@ struct DirectRuntime {
 
 impl Runtime for DirectRuntime {
     fn spawn(&self, _name: &'static str, task: BoxTask) {
-        self.world.state.with(|state| state.spawned.push(task));
+        self.world.state.write(|state| state.spawned.push(task));
     }
 
     fn now(&self) -> Duration {
-        self.world.state.with(|state| state.now)
+        self.world.state.write(|state| state.now)
     }
 
     fn sleep(&self, duration: Duration) -> BoxTask {
@@ -302,7 +305,7 @@ impl Runtime for DirectRuntime {
     }
 
     fn event(&self, event: &'static str) {
-        self.world.state.with(|state| state.events.insert(event));
+        self.world.state.write(|state| state.events.insert(event));
     }
 }
 
@@ -316,7 +319,7 @@ impl Future for Sleep {
 
     /// Polled again after every move of the clock, because a run polls everything.
     fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<()> {
-        self.world.state.with(|state| {
+        self.world.state.write(|state| {
             if state.now >= self.deadline {
                 return Poll::Ready(());
             }
@@ -325,4 +328,3 @@ impl Future for Sleep {
         })
     }
 }
-

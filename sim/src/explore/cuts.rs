@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use num_bigint::BigUint;
@@ -14,7 +13,7 @@ use num_bigint::BigUint;
 use crate::crash::direct::{CrashPoint, combined_key};
 use crate::crash::{CrashExplorer, CrashState, DirectWorld};
 use crate::disk::{CrashSpace, Image};
-use crate::exec::catch_panic;
+use crate::exec::catch;
 use crate::explore::found::Cut;
 use crate::explore::later::LaterSession;
 use crate::explore::visited::Visited;
@@ -123,9 +122,8 @@ impl Cuts {
         reach: Reach,
         report: Report<'_>,
     ) -> ControlFlow<()> {
-        let contents = images.iter().fold(0, |key: u128, image| {
-            key.rotate_left(29).wrapping_add(image.key())
-        });
+        let contents =
+            images.iter().fold(0, |key: u128, image| key.rotate_left(29).wrapping_add(image.key()));
         if !self.states_seen.insert(visit_key(contents, obligations, reach)) {
             return ControlFlow::Continue(());
         }
@@ -229,7 +227,7 @@ pub(crate) fn run<T>(
     what: &str,
     future: impl Future<Output = T>,
 ) -> Result<T, Finding> {
-    let caught = catch_panic(AssertUnwindSafe(|| world.run(future)));
+    let caught = catch(|| world.run(future));
     match caught {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(stuck)) => Err(Finding {
@@ -238,7 +236,7 @@ pub(crate) fn run<T>(
         }),
         Err(panic) => Err(Finding {
             invariant: Invariant::EPanic,
-            message: format!("{what} panics: {panic}"),
+            message: format!("{what} panics: {}", panic.message),
         }),
     }
 }

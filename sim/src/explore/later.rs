@@ -36,12 +36,8 @@ impl LaterSession {
         device: Arc<dyn Device>,
         content: &Image,
     ) -> Result<Ran, Finding> {
-        let mut run = Run {
-            world,
-            model: SectorModel::new(),
-            content,
-            ran: Ran { obligations: Vec::new() },
-        };
+        let mut run =
+            Run { world, model: SectorModel::new(), content, ran: Ran { obligations: Vec::new() } };
         run.next_phase();
         for (index, op) in (0..).zip(&self.ops) {
             run.op(&*device, op, stamp::serial(self.number, 0, index))?;

@@ -21,6 +21,8 @@ pub(crate) struct Guest {
     pub(crate) log: Vec<String>,
     /// The first broken promise that a client saw.
     pub(crate) finding: Option<Finding>,
+    /// Whether the device was closed, successfully or not.
+    pub(crate) closed: bool,
     faults: u64,
     flush_failed: bool,
 }
@@ -36,6 +38,11 @@ impl Guest {
             self.faults += 1;
             self.flush_failed |= request.kind == OpKind::Flush;
         }
+    }
+
+    /// Whether any request to a disk has failed or gone wrong so far.
+    pub(crate) fn had_faults(&self) -> bool {
+        self.faults > 0
     }
 
     fn report(&mut self, finding: Finding) {
@@ -68,18 +75,21 @@ impl Client {
     }
 
     async fn op(&self, index: u64, op: &GuestOp) {
-        let faults = self.guest.with(|guest| guest.faults);
+        let faults = self.guest.write(|guest| guest.faults);
         let result = match *op {
             GuestOp::Write { offset, len } => self.write(index, offset, len).await,
             GuestOp::Read { offset, len } => self.read(index, offset, len).await,
             GuestOp::Flush => self.barrier(index, self.device.flush()).await,
-            GuestOp::Close => self.barrier(index, self.device.close()).await,
+            GuestOp::Close => {
+                self.guest.write(|guest| guest.closed = true);
+                self.barrier(index, self.device.close()).await
+            }
             GuestOp::WaitForJobs => {
                 self.device.wait_for_jobs().await;
                 Some(Ok(()))
             }
         };
-        self.guest.with(|guest| {
+        self.guest.write(|guest| {
             let end = match &result {
                 None => "cancelled".to_owned(),
                 Some(Ok(())) => "ok".to_owned(),
@@ -101,22 +111,22 @@ impl Client {
         let serial = stamp::serial(1, self.number, index);
         let sectors = offset / 512..(offset + len) / 512;
         let data = stamp::write_content(sectors.start, len / 512, serial);
-        self.guest.with(|guest| guest.model.submit_write(sectors.clone(), serial));
+        self.guest.write(|guest| guest.model.submit_write(sectors.clone(), serial));
         let result = self.cancellable(index, self.device.write(offset, data)).await;
         let end = if matches!(result, Some(Ok(()))) { End::Success } else { End::Failure };
-        self.guest.with(|guest| guest.model.end_write(sectors, serial, end));
+        self.guest.write(|guest| guest.model.end_write(sectors, serial, end));
         result
     }
 
     async fn read(&self, index: u64, offset: u64, len: u64) -> Option<Result<(), Error>> {
-        let submitted = self.guest.with(|guest| guest.model.submit());
+        let submitted = self.guest.write(|guest| guest.model.submit());
         let read = self.device.read(ByteRange::new(offset, len));
         let result = self.cancellable(index, read).await?;
         let bytes = match result {
             Ok(bytes) => bytes,
             Err(error) => return Some(Err(error)),
         };
-        self.guest.with(|guest| {
+        self.guest.write(|guest| {
             let readable = Obligations::readable(&guest.model, &self.initial, submitted);
             if let Some(finding) = readable.judge(offset / 512, &bytes) {
                 guest.report(finding);
@@ -130,10 +140,10 @@ impl Client {
         index: u64,
         request: impl Future<Output = Result<(), Error>> + Send + 'static,
     ) -> Option<Result<(), Error>> {
-        let submitted = self.guest.with(|guest| guest.model.submit());
+        let submitted = self.guest.write(|guest| guest.model.submit());
         let result = self.cancellable(index, request).await?;
         if result.is_ok() {
-            self.guest.with(|guest| guest.model.flush_succeeded(submitted));
+            self.guest.write(|guest| guest.model.flush_succeeded(submitted));
         }
         Some(result)
     }

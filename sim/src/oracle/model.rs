@@ -219,10 +219,7 @@ mod tests {
         assert_eq!(read_now(&[W(1), Ok(1)]), [Value::Write(1)]);
         assert_eq!(read_now(&[W(1)]), [Value::Initial, Value::Write(1)]);
         assert_eq!(read_now(&[W(1), Fail(1)]), [Value::Initial, Value::Write(1)]);
-        assert_eq!(
-            read_now(&[W(1), Ok(1), W(2), W(3), Ok(3)]),
-            [Value::Write(2), Value::Write(3)]
-        );
+        assert_eq!(read_now(&[W(1), Ok(1), W(2), W(3), Ok(3)]), [Value::Write(2), Value::Write(3)]);
     }
 
     /// The rule of INVARIANTS D-DUR, word by word, as the reference.
@@ -241,8 +238,7 @@ mod tests {
         let before_flush = |n: u64| succeeded(n).zip(flush).is_some_and(|(s, f)| s < f);
         let excluded = |n: u64| {
             writes.iter().any(|&other| {
-                before_flush(other)
-                    && ended(n).is_some_and(|end| submitted(other).unwrap() > end)
+                before_flush(other) && ended(n).is_some_and(|end| submitted(other).unwrap() > end)
             })
         };
         let initial = (!writes.iter().any(|&n| before_flush(n))).then_some(Value::Initial);

@@ -121,9 +121,7 @@ pub fn serial(session: u64, client: u64, op: u64) -> u64 {
 /// The content of a guest write of `sectors` sectors from `first` on.
 #[must_use]
 pub fn write_content(first: u64, sectors: u64, serial: u64) -> Vec<u8> {
-    (first..first + sectors)
-        .flat_map(|sector| Origin::Write { sector, serial }.content())
-        .collect()
+    (first..first + sectors).flat_map(|sector| Origin::Write { sector, serial }.content()).collect()
 }
 
 /// What a person should be told about a sector's content.

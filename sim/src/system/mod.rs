@@ -15,8 +15,6 @@ use crate::disk::{DiskSpec, Image};
 use crate::oracle::Finding;
 use crate::verdict::Invariant;
 
-pub mod fvd;
-
 /// A boxed future that may move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 
@@ -36,6 +34,9 @@ pub trait System: Send + Sync {
 
     /// What the disks hold when the exploration starts. All of it is durable.
     fn start(&self) -> &[Image];
+
+    /// Whether the start images need recovery, so that opening them writes.
+    fn recovers_at_start(&self) -> bool;
 
     /// Opens the device on `disks`, recovering first if need be.
     fn open(
