@@ -11,13 +11,14 @@ use std::sync::Arc;
 use num_bigint::BigUint;
 
 use crate::crash::direct::{CrashPoint, combined_key};
-use crate::crash::{CrashExplorer, CrashState, DirectWorld};
+use crate::crash::{Assignment, CrashExplorer, CrashState, DirectWorld};
 use crate::disk::{CrashSpace, Image};
 use crate::exec::catch;
 use crate::explore::found::Cut;
 use crate::explore::later::LaterSession;
 use crate::explore::visited::Visited;
 use crate::oracle::{Finding, Obligations};
+use crate::scenario::PowerCut;
 use crate::system::{Device, Purpose, System};
 use crate::verdict::Invariant;
 
@@ -43,8 +44,8 @@ pub(crate) struct Counts {
     pub(crate) recoveries: u64,
     /// Guest ranges read back.
     pub(crate) queries: u64,
-    /// Whether every crash state of every crash point was visited.
-    pub(crate) sampled: bool,
+    /// Crash points of which not every state was visited, because there are too many.
+    pub(crate) sampled_points: u64,
 }
 
 /// The violation at the end of a chain of cuts.
@@ -64,6 +65,9 @@ pub(crate) struct Cuts {
     points_seen: Visited,
     states_seen: Visited,
     chain: Vec<Cut>,
+    script: Option<Vec<PowerCut>>,
+    /// Why a script cannot be followed.
+    pub(crate) misfit: Option<String>,
     pub(crate) counts: Counts,
     pub(crate) events: BTreeSet<&'static str>,
 }
@@ -81,6 +85,8 @@ impl Cuts {
             points_seen: Visited::default(),
             states_seen: Visited::default(),
             chain: Vec::new(),
+            script: None,
+            misfit: None,
             counts: Counts::default(),
             events: BTreeSet::new(),
         }
@@ -95,13 +101,22 @@ impl Cuts {
         reach: Reach,
         report: Report<'_>,
     ) -> ControlFlow<()> {
+        let session = reach.sessions_done + 1;
+        if let Some(script) = &self.script {
+            let Some(cut) = script.get(self.chain.len()) else {
+                return ControlFlow::Continue(());
+            };
+            if (cut.session as usize, cut.at) != (session, at) {
+                return ControlFlow::Continue(());
+            }
+            return self.scripted(&cut.clone(), spaces, at, obligations, reach, report);
+        }
         let key = visit_key(combined_key(&spaces), obligations, reach);
         if !self.points_seen.insert(key) {
             return ControlFlow::Continue(());
         }
         self.counts.points += 1;
         let explorer = Arc::clone(&self.explorer);
-        let session = reach.sessions_done + 1;
         let coverage = explorer.explore(&spaces, &mut |state: CrashState| {
             let CrashState { assignment, images } = state;
             self.chain.push(Cut { at, spaces: spaces.clone(), assignment, session });
@@ -109,10 +124,52 @@ impl Cuts {
             self.chain.pop();
             answer
         });
-        self.counts.sampled |= !coverage.complete() && !coverage.stopped;
+        let sampled = !coverage.complete() && !coverage.stopped;
+        self.counts.sampled_points += u64::from(sampled);
         self.counts.states += &coverage.states;
         self.counts.visited += &coverage.visited;
         if coverage.stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// From now on takes these cuts and no others.
+    pub(crate) fn follow(&mut self, script: Vec<PowerCut>) {
+        self.script = Some(script);
+    }
+
+    /// The one crash state that a script asks for.
+    fn scripted(
+        &mut self,
+        cut: &PowerCut,
+        spaces: Vec<CrashSpace>,
+        at: u64,
+        obligations: &Obligations,
+        reach: Reach,
+        report: Report<'_>,
+    ) -> ControlFlow<()> {
+        let fits = cut.disks.len() == spaces.len()
+            && cut.disks.iter().zip(&spaces).all(|(disk, space)| {
+                disk.left.len() == space.variables()
+                    && disk.left.iter().enumerate().all(|(variable, left)| {
+                        left.of == space.options(variable)
+                            && left.option < left.of
+                            && left.label == space.describe(variable, left.option)
+                    })
+            });
+        if !fits {
+            self.misfit = Some(format!(
+                "power cut {} of the file does not fit what the disks may be left with here",
+                self.chain.len() + 1
+            ));
+            return ControlFlow::Break(());
+        }
+        let options = cut.disks.iter().map(|disk| disk.left.iter().map(|left| left.option));
+        let options: Vec<Vec<usize>> = options.map(Iterator::collect).collect();
+        let images = spaces.iter().zip(&options).map(|(space, of)| space.realize(of)).collect();
+        let session = reach.sessions_done + 1;
+        self.chain.push(Cut { at, spaces, assignment: Assignment { options }, session });
+        let answer = self.state(images, obligations, reach, report);
+        self.chain.pop();
+        answer
     }
 
     fn state(
@@ -188,12 +245,13 @@ impl Cuts {
         let Some(content) = recovered.content else { return ControlFlow::Continue(()) };
         if let Some(recovery_cuts) = reach.recovery_cuts.checked_sub(1) {
             let inner = Reach { recovery_cuts, ..reach };
+            let end = recovered.points.len() as u64;
             for (at, point) in (0..).zip(recovered.points) {
                 self.point(point.spaces, at, obligations, inner, report)?;
             }
             let settled = Obligations::exactly(&content);
             let last = Reach { recovery_cuts: 0, sessions_done: self.later.len() };
-            self.point(world.crash_spaces(), u64::MAX, &settled, last, report)?;
+            self.point(world.crash_spaces(), end, &settled, last, report)?;
         }
         let Some(session) = self.later.get(reach.sessions_done).cloned() else {
             return ControlFlow::Continue(());
@@ -206,11 +264,13 @@ impl Cuts {
             Err(finding) => return report(Violation { finding, cuts: self.chain.clone() }),
         };
         let next = Reach { sessions_done: reach.sessions_done + 1, ..reach };
-        for (at, CrashPoint { spaces, phase }) in (0..).zip(world.take_points()) {
+        let points = world.take_points();
+        let after_all = points.len() as u64;
+        for (at, CrashPoint { spaces, phase }) in (0..).zip(points) {
             self.point(spaces, at, &ran.obligations[phase], next, report)?;
         }
         let end = ran.obligations.last().expect("a session has a last phase");
-        self.point(world.crash_spaces(), u64::MAX, end, next, report)
+        self.point(world.crash_spaces(), after_all, end, next, report)
     }
 }
 

@@ -8,7 +8,7 @@ use plugpull_engine::{Disk, Error};
 use crate::disk::Image;
 use crate::exec::{Label, Output, World};
 use crate::explore::found::{Cut, Found};
-use crate::explore::search::Plan;
+use crate::explore::plan::Plan;
 use crate::explore::session::{Client, Guest, SharedGuest};
 use crate::oracle::{Finding, Obligations};
 use crate::system::{Device, Purpose};

@@ -4,7 +4,6 @@ use crate::crash::Assignment;
 use crate::disk::CrashSpace;
 use crate::exec::Trace;
 use crate::oracle::Finding;
-use crate::verdict::Invariant;
 
 /// One power cut on the way to a violation.
 #[derive(Debug, Clone)]
@@ -31,10 +30,4 @@ pub(crate) struct Found {
     pub(crate) cuts: Vec<Cut>,
     /// What the guest had been told when the power was cut first, one line per operation.
     pub(crate) guest_log: Vec<String>,
-}
-
-impl Found {
-    pub(crate) fn invariant(&self) -> Invariant {
-        self.finding.invariant
-    }
 }

@@ -2,33 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
-use crate::disk::{FaultPlan, Image};
-use crate::exec::{Step, WorldOptions};
+use crate::exec::Step;
 use crate::explore::cuts::{Cuts, Reach, Violation};
 use crate::explore::execution::Execution;
 use crate::explore::found::Found;
+use crate::explore::plan::Plan;
 use crate::oracle::Finding;
 use crate::schedule::{Divergence, Strategy};
-use crate::system::System;
 use crate::verdict::Invariant;
-use crate::workload::GuestOp;
-
-/// What is explored: everything but the strategy.
-pub(crate) struct Plan {
-    pub(crate) system: Arc<dyn System>,
-    /// The guest content that the start images hold.
-    pub(crate) initial: Image,
-    pub(crate) clients: Vec<Vec<GuestOp>>,
-    pub(crate) faults: Vec<FaultPlan>,
-    pub(crate) world: WorldOptions,
-    /// Whether power is cut at all.
-    pub(crate) crashes: bool,
-    pub(crate) recovery_cuts: u32,
-    /// The search goes on until this one is found; any other is noted on the way.
-    pub(crate) wanted: Option<Invariant>,
-}
 
 /// What the search did and found.
 #[derive(Default)]
@@ -50,18 +32,26 @@ pub(crate) struct Search<'a> {
     plan: &'a Plan,
     cuts: &'a mut Cuts,
     outcome: Outcome,
+    listener: Option<&'a mut dyn FnMut(&str)>,
 }
 
 impl<'a> Search<'a> {
     pub(crate) fn new(plan: &'a Plan, cuts: &'a mut Cuts) -> Self {
-        Self { plan, cuts, outcome: Outcome::default() }
+        Self { plan, cuts, outcome: Outcome::default(), listener: None }
     }
 
-    /// Runs executions until the strategy ends, a violation ends the search, or `go_on` says no.
+    /// Tells every step of every execution to `listener`.
+    pub(crate) fn telling(mut self, listener: &'a mut dyn FnMut(&str)) -> Self {
+        self.listener = Some(listener);
+        self
+    }
+
+    /// Runs executions until the strategy ends or a violation ends the search; `tick` is called
+    /// after each.
     pub(crate) fn run(
         mut self,
         strategy: &mut Box<dyn Strategy>,
-        go_on: &mut dyn FnMut(&Outcome, &Cuts, &dyn Strategy) -> bool,
+        tick: &mut dyn FnMut(&Outcome, &Cuts),
     ) -> Outcome {
         loop {
             if !strategy.begin() {
@@ -75,8 +65,8 @@ impl<'a> Search<'a> {
             {
                 self.diverged(&divergence);
             }
-            let stop = ended.is_break() || self.outcome.broken.is_some();
-            if stop || !go_on(&self.outcome, self.cuts, &**strategy) {
+            tick(&self.outcome, self.cuts);
+            if ended.is_break() || self.outcome.broken.is_some() {
                 break;
             }
         }
@@ -100,6 +90,9 @@ impl<'a> Search<'a> {
             let step = execution.world.steps();
             match execution.world.step(strategy) {
                 Step::Ran(label) => {
+                    if let Some(listener) = &mut self.listener {
+                        listener(&format!("step {step}: {label}"));
+                    }
                     if let Some(finding) = execution.observe(&label) {
                         self.live(execution, finding)?;
                     }

@@ -16,6 +16,9 @@ use crate::oracle::Finding;
 use crate::verdict::Invariant;
 
 /// A boxed future that may move between threads.
+pub mod fvd;
+
+/// A boxed future that may move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 
 /// What the device is opened for.
