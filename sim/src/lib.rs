@@ -6,4 +6,8 @@
 
 pub mod disk;
 pub mod exec;
+pub mod explore;
+pub mod scenario;
 pub mod schedule;
+pub mod verdict;
+pub mod workload;
