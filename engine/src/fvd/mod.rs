@@ -2,6 +2,7 @@
 
 pub mod bitmap;
 pub mod changed;
+pub mod create;
 pub mod geometry;
 pub mod header;
 pub mod image;

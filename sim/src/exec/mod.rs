@@ -37,6 +37,6 @@ pub use end::{Hang, Panicked, Step, Waiting};
 pub use identity::{Name, TaskId};
 pub use label::{Label, OutcomeLabel, RequestLabel};
 pub use options::{ReadyOrder, WorldOptions};
-pub(crate) use panics::{Caught, catch};
+pub(crate) use panics::catch;
 pub(crate) use port::{Fetch, Port};
 pub use world::{NamedEvent, Output, World, WorldHandle};

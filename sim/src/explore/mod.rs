@@ -131,8 +131,8 @@ fn strategy(scenario: &Scenario) -> Box<dyn Strategy> {
     }
 }
 
-fn result(scenario: &Scenario, plan: &Plan, outcome: Outcome, mut cuts: Cuts) -> ScenarioResult {
-    let mut events = outcome.events;
+fn result(scenario: &Scenario, plan: &Plan, mut outcome: Outcome, mut cuts: Cuts) -> ScenarioResult {
+    let mut events = std::mem::take(&mut outcome.events);
     events.append(&mut cuts.events);
     let (met, unmet): (Vec<String>, Vec<String>) =
         scenario.expect.reach.iter().cloned().partition(|goal| events.contains(goal.as_str()));

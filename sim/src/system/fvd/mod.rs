@@ -18,7 +18,7 @@ use crate::disk::{DiskSpec, Image};
 use crate::system::{BoxFuture, Device, Purpose, System};
 use crate::verdict::Invariant;
 
-pub use setup::{FvdConfig, SetupFailed, Storage};
+pub use setup::SetupFailed;
 
 use describe::Layout;
 use device::FvdDevice;

@@ -89,7 +89,7 @@ impl FvdSystem {
         Ok(Self {
             disks: disks.to_vec(),
             start,
-            starts_unclean: !header.clean_shutdown,
+            starts_unclean: header.clean_shutdown == 0,
             initial,
             layout: Layout::new(geometry),
             opening,
@@ -303,3 +303,4 @@ fn queries(size: u64, touched: &[ByteRange]) -> Vec<ByteRange> {
     }
     merged
 }
+fn create_options(_: &FvdSpec) -> CreateOptions { CreateOptions }
