@@ -5,6 +5,7 @@ pub mod changed;
 pub mod geometry;
 pub mod header;
 pub mod journal;
+mod journal_plan;
 pub mod planted;
 pub mod probe;
 pub mod resolver;
