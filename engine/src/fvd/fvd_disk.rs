@@ -28,6 +28,9 @@ impl Disk for FvdDisk {
             // Whole sectors around what is asked for, without what lies past the end.
             let asked = ByteRange::new(offset, len as u64);
             let inside = asked.intersection(ByteRange::new(0, fvd.virtual_size()));
+            if inside.is_empty() {
+                return Ok(vec![0; len]);
+            }
             let sectors = inside.aligned_out(SECTOR);
             let mut bytes = fvd.read(sectors).await.map_err(disk_error)?;
             let skip = usize::try_from(inside.offset - sectors.offset).expect("below a sector");

@@ -141,12 +141,7 @@ mod tests {
     fn unknown_chunks_are_written_completely() {
         check(&[], &[(1, 0, false)], (4608, 5120), &[(512, 512, 512, 3072)]);
         check(&[], &[(1, 0, true)], (4608, 5120), &[(512, 0, 512, 0)]);
-        check(
-            &[],
-            &[(0, 0, false), (1, 1, false)],
-            (3584, 4608),
-            &[(3584, 3584, 1024, 3584)],
-        );
+        check(&[], &[(0, 0, false), (1, 1, false)], (3584, 4608), &[(3584, 3584, 1024, 3584)]);
         // The second chunk is full, the third is not where the second ends.
         check(
             &[(0, 7)],

@@ -86,8 +86,7 @@ impl Image {
     /// Whatever was there when the image was opened may be data that a power cut cut loose.
     fn is_known_zero(&self, physical: u32, reused: bool) -> bool {
         let offset = self.geometry.chunk_offset(physical);
-        let (zero_from, was_clean) =
-            self.state.read(|state| (state.zero_from, state.opened_clean));
+        let (zero_from, was_clean) = self.state.read(|state| (state.zero_from, state.opened_clean));
         let grown = !reused && offset >= zero_from;
         grown
             || self.planted().has(Bug::RecycledChunkShowsOldData)
