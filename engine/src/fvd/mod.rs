@@ -2,6 +2,8 @@
 
 pub mod bitmap;
 pub mod changed;
+pub mod create;
+mod create_options;
 pub mod geometry;
 pub mod header;
 pub mod journal;
