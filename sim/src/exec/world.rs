@@ -303,20 +303,23 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        let (spawned, requests, timers, guests) = self.core.with(|state| {
+        let (spawned, guests, wakers) = self.core.with(|state| {
             state.torn_down = true;
-            (
-                std::mem::take(&mut state.spawned),
-                state.requests.clear(),
-                state.timers.clear(),
-                std::mem::take(&mut state.guest_requests.pending),
-            )
+            let wakers = (state.requests.clear(), state.timers.clear());
+            let spawned = std::mem::take(&mut state.spawned);
+            (spawned, std::mem::take(&mut state.guest_requests.pending), wakers)
         });
+        // The execution is over: what a destructor says now is not a finding.
         for running in self.futures.drain(..) {
-            // The execution is over: what a destructor says now is not a finding.
             let _ignored = catch(|| drop(running));
         }
-        let _ignored = catch(|| drop((spawned, requests, timers, guests)));
+        for future in spawned {
+            let _ignored = catch(|| drop(future));
+        }
+        for guest in guests {
+            let _ignored = catch(|| drop(guest));
+        }
+        let _ignored = catch(|| drop(wakers));
     }
 }
 
