@@ -138,9 +138,9 @@ impl World {
         let step = match self.core.with(|state| state.next_event(&mut **strategy)) {
             Ok((event, label)) => match self.perform(event, strategy) {
                 Ok(()) => Step::Ran(label),
-                Err(end) => end,
+                Err(end) => *end,
             },
-            Err(end) => end,
+            Err(end) => *end,
         };
         if step.is_end() {
             self.end = Some(step.clone());
@@ -241,7 +241,7 @@ impl World {
         }
     }
 
-    fn perform(&mut self, event: Event, strategy: &mut Box<dyn Strategy>) -> Result<(), Step> {
+    fn perform(&mut self, event: Event, strategy: &mut Box<dyn Strategy>) -> Result<(), Box<Step>> {
         match event {
             Event::Poll(place) => {
                 let task = self.core.with(|state| state.tasks.take_ready(place));
@@ -266,7 +266,7 @@ impl World {
         }
     }
 
-    fn poll(&mut self, task: TaskIndex, strategy: &mut Box<dyn Strategy>) -> Result<(), Step> {
+    fn poll(&mut self, task: TaskIndex, strategy: &mut Box<dyn Strategy>) -> Result<(), Box<Step>> {
         // A task that was spawned from outside of any step has not been taken over yet.
         if task.0 >= self.futures.len() {
             self.adopt_spawned();
@@ -293,7 +293,7 @@ impl World {
         task: TaskIndex,
         request: &dyn GiveUp,
         strategy: &mut Box<dyn Strategy>,
-    ) -> Result<(), Step> {
+    ) -> Result<(), Box<Step>> {
         let waker = lend(&self.core, task, strategy, || request.give_up())?;
         wake(waker);
         self.adopt_spawned();
@@ -394,7 +394,7 @@ fn lend<R>(
     task: TaskIndex,
     strategy: &mut Box<dyn Strategy>,
     body: impl FnOnce() -> R,
-) -> Result<R, Step> {
+) -> Result<R, Box<Step>> {
     let lent = std::mem::replace(strategy, Box::new(LentOut));
     core.with(|state| {
         state.current = Some(task);
@@ -408,10 +408,10 @@ fn lend<R>(
     });
     *strategy = returned.expect("a coin puts it back");
     if let Some(divergence) = divergence {
-        return Err(Step::Diverged(divergence));
+        return Err(Box::new(Step::Diverged(divergence)));
     }
     result.map_err(|Caught { message, location }| {
-        Step::Panicked(Panicked { task, message, location })
+        Box::new(Step::Panicked(Panicked { task, message, location }))
     })
 }
 
