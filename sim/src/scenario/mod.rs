@@ -7,8 +7,8 @@
 //! rules beyond shape in `convert`, the printer in `print`.
 
 mod disks;
-mod explore;
 mod expect;
+mod explore;
 mod replay;
 pub mod size;
 mod system;

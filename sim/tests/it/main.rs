@@ -1,0 +1,3 @@
+//! Integration tests of the simulator, one module per part.
+
+mod executor;
