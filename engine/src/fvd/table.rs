@@ -1,0 +1,351 @@
+//! The table: where each virtual chunk lives in data storage.
+//!
+//! One little-endian u32 per virtual chunk: `0xFFFFFFFF` not allocated, otherwise bits 0..=30 are
+//! the physical chunk. Bit 31 means "not in the journal yet". It exists in memory, and in journal
+//! records (where replay ignores it), never in the table region.
+//!
+//! Invariants, checked when a table is loaded, replayed into, or changed:
+//!
+//! * No two virtual chunks share a physical chunk (F-INJ).
+//! * A virtual chunk never moves to another physical chunk, and is never unmapped.
+//! * Every physical chunk lies in data storage.
+//!
+//! # Source
+//! FVD version 1, table.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::changed::{Changed, ChangedSector};
+use super::planted::{Bug, PlantedBugs};
+use crate::error::Error;
+use crate::units::SECTOR;
+
+/// The entry of a chunk that is not allocated.
+pub const EMPTY: u32 = u32::MAX;
+/// Set in an entry that is not in the journal yet.
+pub const DIRTY: u32 = 1 << 31;
+/// The largest physical chunk id: the next one, with [`DIRTY`] set, equals [`EMPTY`].
+pub const PHYSICAL_MAX: u32 = 0x7FFF_FFFE;
+const ENTRIES_PER_SECTOR: u64 = SECTOR / 4;
+
+/// Where a virtual chunk lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The physical chunk.
+    pub physical: u32,
+    /// Whether a record of it is in the journal or in the table region.
+    pub journaled: bool,
+}
+
+/// The table in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    entries: Vec<u32>,
+    used: PhysicalSet,
+    changed: Changed,
+}
+
+impl Table {
+    /// A table of `entries` chunks, none allocated.
+    #[must_use]
+    pub fn new(entries: u32) -> Self {
+        let entries = usize::try_from(entries).expect("tables fit in memory");
+        Self {
+            entries: vec![EMPTY; entries],
+            used: PhysicalSet::default(),
+            changed: Changed::default(),
+        }
+    }
+
+    /// The table stored as `bytes`: 4 per entry, more are padding and ignored.
+    ///
+    /// `physical_limit` is what [`super::geometry::Geometry::physical_limit`] says of the data
+    /// storage.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] of structure "table" if an entry lies past the data, has bit 31 set
+    /// though it is not empty, or shares its chunk with another.
+    ///
+    /// # Panics
+    /// If `bytes` is too short for `entries`, which [`super::geometry`] refuses.
+    pub fn load(
+        bytes: &[u8],
+        entries: u32,
+        physical_limit: u32,
+        planted: PlantedBugs,
+    ) -> Result<Self, Error> {
+        let trusting = planted.has(Bug::HostChunkId);
+        let mut table = Self::new(entries);
+        for v in 0..entries {
+            let at = v as usize * 4;
+            let entry = u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+            if entry == EMPTY {
+                continue;
+            }
+            if !trusting {
+                table.admit(v, entry, physical_limit)?;
+            }
+            table.entries[v as usize] = entry & !DIRTY;
+            table.used.insert(entry & !DIRTY);
+        }
+        Ok(table)
+    }
+
+    /// Whether the stored `entry` may be that of the unmapped chunk `v`.
+    fn admit(&self, v: u32, entry: u32, physical_limit: u32) -> Result<(), Error> {
+        let broken = |rule, found| Err(Error::corrupt("table", rule, found));
+        if entry & DIRTY != 0 {
+            return broken(
+                "bit 31 is clear in an allocated entry",
+                format!("entry {v}: {entry:#x}"),
+            );
+        }
+        if entry >= physical_limit {
+            return broken(
+                "an entry lies within the data",
+                format!("entry {v}: chunk {entry}, data has {physical_limit}"),
+            );
+        }
+        if self.used.contains(entry) {
+            return broken(
+                "no two entries share a chunk",
+                format!("entry {v}: chunk {entry} is another's"),
+            );
+        }
+        Ok(())
+    }
+
+    /// Number of virtual chunks.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.entries.len()).expect("made from a u32")
+    }
+
+    /// Whether there are no virtual chunks.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Where `v` lives, if it is allocated.
+    ///
+    /// # Panics
+    /// If there is no such chunk.
+    #[must_use]
+    pub fn get(&self, v: u32) -> Option<Entry> {
+        let raw = self.raw(v)?;
+        Some(Entry { physical: raw & !DIRTY, journaled: raw & DIRTY == 0 })
+    }
+
+    /// The entry of `v` as a journal record holds it, with its dirty bit.
+    #[must_use]
+    pub fn raw(&self, v: u32) -> Option<u32> {
+        Some(self.entries[v as usize]).filter(|&entry| entry != EMPTY)
+    }
+
+    /// Allocates `physical` to `v`, not yet journaled.
+    ///
+    /// # Panics
+    /// If `v` is allocated already, or `physical` is in use or out of range.
+    pub fn insert(&mut self, v: u32, physical: u32) {
+        assert_eq!(self.entries[v as usize], EMPTY, "chunk {v} is allocated already");
+        assert!(physical <= PHYSICAL_MAX, "physical chunk {physical}");
+        assert!(!self.used.contains(physical), "physical chunk {physical} is in use");
+        self.put(v, physical | DIRTY);
+    }
+
+    /// Applies a TABLE record found in `structure` ("journal sector 3"): the entries of the chunks
+    /// from `first`, clean afterwards. All or nothing.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the record goes past the table, moves a chunk, or gives a chunk in
+    /// use to another.
+    pub fn replay(
+        &mut self,
+        structure: &str,
+        first: u32,
+        entries: &[u32],
+        planted: PlantedBugs,
+    ) -> Result<(), Error> {
+        let chunks = first..first.saturating_add(u32::try_from(entries.len()).unwrap_or(u32::MAX));
+        if !planted.has(Bug::HostJournalRecord) {
+            self.admit_record(structure, &chunks, entries)?;
+        }
+        for (v, entry) in chunks.zip(entries) {
+            let physical = entry & !DIRTY;
+            if self.entries[v as usize] != physical {
+                self.put(v, physical);
+            }
+        }
+        Ok(())
+    }
+
+    fn admit_record(
+        &self,
+        structure: &str,
+        chunks: &Range<u32>,
+        entries: &[u32],
+    ) -> Result<(), Error> {
+        let broken = |rule, found: String| Err(Error::corrupt(structure, rule, found));
+        if chunks.end > self.len() || chunks.len() != entries.len() {
+            return broken("a TABLE record stays within the table", format!("{chunks:?}"));
+        }
+        let mut fresh = PhysicalSet::default();
+        for (v, entry) in chunks.clone().zip(entries) {
+            let physical = entry & !DIRTY;
+            match self.get(v) {
+                Some(old) if old.physical == physical => {}
+                Some(old) => {
+                    let found =
+                        format!("chunk {v}: {} in the table, {physical} here", old.physical);
+                    return broken("a chunk keeps its physical chunk", found);
+                }
+                None if self.used.contains(physical) || !fresh.insert(physical) => {
+                    let found = format!("chunk {v}: physical chunk {physical} is another's");
+                    return broken("no two chunks share a physical chunk", found);
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Clears the dirty bit of `chunks`: a record of them is durable in the journal, or the table
+    /// region holds them.
+    pub fn mark_journaled(&mut self, chunks: Range<u32>) {
+        for v in chunks {
+            if let Some(raw) = self.raw(v) {
+                self.entries[v as usize] = raw & !DIRTY;
+            }
+        }
+    }
+
+    /// Number of allocated chunks.
+    #[must_use]
+    pub fn used_chunks(&self) -> u32 {
+        self.used.len()
+    }
+
+    /// One past the largest physical chunk in use; 0 if none is.
+    #[must_use]
+    pub fn physical_end(&self) -> u32 {
+        self.used.end()
+    }
+
+    /// Whether some virtual chunk lives in `physical`.
+    #[must_use]
+    pub fn uses(&self, physical: u32) -> bool {
+        self.used.contains(physical)
+    }
+
+    /// The physical chunks below `end` that no virtual chunk uses, as ranges in order: leaked by
+    /// a crash, and free to be used again.
+    #[must_use]
+    pub fn leaked(&self, end: u32) -> Vec<Range<u32>> {
+        self.used.gaps(end)
+    }
+
+    fn put(&mut self, v: u32, entry: u32) {
+        let old = std::mem::replace(&mut self.entries[v as usize], entry);
+        if old != EMPTY {
+            self.used.remove(old & !DIRTY);
+        }
+        self.used.insert(entry & !DIRTY);
+        self.changed.mark(u64::from(v) / ENTRIES_PER_SECTOR);
+    }
+
+    /// One sector of the table region as it is stored: no dirty bits, padding empty.
+    #[must_use]
+    pub fn sector(&self, index: u64) -> Vec<u8> {
+        let first = index * ENTRIES_PER_SECTOR;
+        let stored = |at: u64| {
+            let entry = usize::try_from(at).ok().and_then(|at| self.entries.get(at)).copied();
+            match entry {
+                None | Some(EMPTY) => EMPTY,
+                Some(entry) => entry & !DIRTY,
+            }
+        };
+        (first..first + ENTRIES_PER_SECTOR).flat_map(|at| stored(at).to_le_bytes()).collect()
+    }
+
+    /// Whether something has to be written.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// The sectors that differ from what was last taken, as they are now, in order.
+    ///
+    /// Whoever takes them writes them; what could not be written has to be given back.
+    pub fn take_changed(&mut self) -> Vec<ChangedSector> {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.take(|index| self.sector(index))
+    }
+
+    /// Marks sectors as changed again, after they could not be written.
+    pub fn give_back(&mut self, sectors: impl IntoIterator<Item = u64>) {
+        sectors.into_iter().for_each(|sector| self.changed.mark(sector));
+    }
+}
+
+/// A set of physical chunks. Its size is bounded by the number of members, not by their ids:
+/// an id comes from disk.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct PhysicalSet {
+    /// 64 ids per word; no word is zero.
+    words: BTreeMap<u32, u64>,
+    len: u32,
+}
+
+impl PhysicalSet {
+    fn contains(&self, id: u32) -> bool {
+        self.words.get(&(id / 64)).is_some_and(|word| word >> (id % 64) & 1 == 1)
+    }
+
+    /// Adds `id`; whether it was new.
+    fn insert(&mut self, id: u32) -> bool {
+        let word = self.words.entry(id / 64).or_default();
+        let new = *word >> (id % 64) & 1 == 0;
+        *word |= 1 << (id % 64);
+        self.len += u32::from(new);
+        new
+    }
+
+    fn remove(&mut self, id: u32) {
+        let Some(word) = self.words.get_mut(&(id / 64)) else { return };
+        let bit = 1 << (id % 64);
+        self.len -= u32::from(*word & bit != 0);
+        *word &= !bit;
+        if *word == 0 {
+            self.words.remove(&(id / 64));
+        }
+    }
+
+    fn len(&self) -> u32 {
+        self.len
+    }
+
+    fn end(&self) -> u32 {
+        self.words
+            .last_key_value()
+            .map_or(0, |(index, word)| index * 64 + 64 - word.leading_zeros())
+    }
+
+    fn gaps(&self, end: u32) -> Vec<Range<u32>> {
+        let mut gaps = Vec::new();
+        let mut next = 0;
+        for (&index, &word) in &self.words {
+            for id in (0..64).filter(|bit| word >> bit & 1 == 1).map(|bit| index * 64 + bit) {
+                if next < id.min(end) {
+                    gaps.push(next..id.min(end));
+                }
+                next = id + 1;
+            }
+        }
+        if next < end {
+            gaps.push(next..end);
+        }
+        gaps
+    }
+}

@@ -1,0 +1,304 @@
+//! Locks on byte ranges.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::Shared;
+use crate::units::ByteRange;
+
+/// Locks on byte ranges of one space.
+///
+/// Two requests conflict if their ranges share a byte and at least one of them is exclusive. A
+/// request is granted when it conflicts with no **earlier** one, whether that one holds its lock or
+/// still waits for it: first come first served, nobody starves, and since nobody takes a second
+/// range while holding one, nobody deadlocks.
+///
+/// Cost: a list, scanned once per request and once per release. It holds the requests in flight.
+#[derive(Debug, Clone, Default)]
+pub struct RangeLock {
+    state: Arc<Shared<State>>,
+}
+
+/// Whether a lock on a range admits others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockMode {
+    /// Together with other shared locks.
+    Shared,
+    /// Alone.
+    Exclusive,
+}
+
+/// Names one request, also before it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LockKey(u64);
+
+#[derive(Debug, Default)]
+struct State {
+    next_key: u64,
+    /// In order of arrival.
+    requests: Vec<Request>,
+}
+
+#[derive(Debug)]
+struct Request {
+    key: LockKey,
+    range: ByteRange,
+    mode: LockMode,
+    granted: bool,
+    waker: Option<Waker>,
+}
+
+impl Request {
+    fn conflicts(&self, range: ByteRange, mode: LockMode) -> bool {
+        let exclusive = self.mode == LockMode::Exclusive || mode == LockMode::Exclusive;
+        exclusive && self.range.overlaps(range)
+    }
+}
+
+impl State {
+    fn position(&self, key: LockKey) -> Option<usize> {
+        self.requests.iter().position(|request| request.key == key)
+    }
+
+    fn is_free(&self, position: usize) -> bool {
+        let (earlier, rest) = self.requests.split_at(position);
+        !earlier.iter().any(|request| request.conflicts(rest[0].range, rest[0].mode))
+    }
+
+    fn new_key(&mut self) -> LockKey {
+        self.next_key += 1;
+        LockKey(self.next_key)
+    }
+
+    /// Grants what can be granted, and returns whom to wake.
+    fn grant(&mut self) -> Vec<Waker> {
+        let mut wake = Vec::new();
+        for position in 0..self.requests.len() {
+            if !self.requests[position].granted && self.is_free(position) {
+                self.requests[position].granted = true;
+                wake.extend(self.requests[position].waker.take());
+            }
+        }
+        wake
+    }
+}
+
+impl RangeLock {
+    /// Nothing locked.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A name for a request that will be made later.
+    #[must_use]
+    pub fn new_key(&self) -> LockKey {
+        self.state.write(State::new_key)
+    }
+
+    /// Waits for `range`. The place in the line is taken **now**, not at the first poll.
+    ///
+    /// # Panics
+    /// If a request of this key exists already.
+    pub fn lock(&self, key: LockKey, range: ByteRange, mode: LockMode) -> LockingRange {
+        self.state.write(|state| {
+            assert!(state.position(key).is_none(), "one request per key");
+            state.requests.push(Request { key, range, mode, granted: false, waker: None });
+            let last = state.requests.len() - 1;
+            state.requests[last].granted = state.is_free(last);
+        });
+        LockingRange { guard: Some(RangeGuard { lock: self.clone(), key }) }
+    }
+
+    /// An exclusive lock on `range`, if nobody holds or waits for any byte of it.
+    #[must_use]
+    pub fn try_exclusive(&self, range: ByteRange) -> Option<RangeGuard> {
+        let key = self.state.write(|state| {
+            if state.requests.iter().any(|request| request.range.overlaps(range)) {
+                return None;
+            }
+            let key = state.new_key();
+            let mode = LockMode::Exclusive;
+            state.requests.push(Request { key, range, mode, granted: true, waker: None });
+            Some(key)
+        })?;
+        Some(RangeGuard { lock: self.clone(), key })
+    }
+
+    /// Makes the request of `key` exclude every **later** one that shares a byte with it. Those
+    /// that were granted beside it keep their locks. Without such a request nothing happens.
+    pub fn make_exclusive(&self, key: LockKey) {
+        self.state.write(|state| {
+            if let Some(position) = state.position(key) {
+                state.requests[position].mode = LockMode::Exclusive;
+            }
+        });
+    }
+
+    fn release(&self, key: LockKey) {
+        let wake = self.state.write(|state| {
+            let position = state.position(key).expect("a guard's request exists");
+            state.requests.remove(position);
+            state.grant()
+        });
+        wake.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Waits for a range; dropping it leaves the line.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct LockingRange {
+    guard: Option<RangeGuard>,
+}
+
+impl LockingRange {
+    /// Whether the lock was granted at once or has to be waited for.
+    #[must_use]
+    pub fn is_granted(&self) -> bool {
+        let guard = self.guard.as_ref().expect("not asked after it has completed");
+        guard.lock.state.read(|state| {
+            let position = state.position(guard.key).expect("a guard's request exists");
+            state.requests[position].granted
+        })
+    }
+}
+
+impl Future for LockingRange {
+    type Output = RangeGuard;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<RangeGuard> {
+        let guard = self.guard.as_ref().expect("not polled after it has completed");
+        let granted = guard.lock.state.write(|state| {
+            let position = state.position(guard.key).expect("a guard's request exists");
+            let request = &mut state.requests[position];
+            if !request.granted {
+                request.waker = Some(context.waker().clone());
+            }
+            request.granted
+        });
+        if !granted {
+            return Poll::Pending;
+        }
+        Poll::Ready(self.guard.take().expect("checked above"))
+    }
+}
+
+/// Holds a range; dropping it lets the next ones in.
+#[derive(Debug)]
+pub struct RangeGuard {
+    lock: RangeLock,
+    key: LockKey,
+}
+
+impl Drop for RangeGuard {
+    fn drop(&mut self) {
+        self.lock.release(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const SHARED: LockMode = LockMode::Shared;
+    const EXCLUSIVE: LockMode = LockMode::Exclusive;
+
+    /// Makes the requests in order, and says which are granted at once.
+    fn check(requests: &[(u64, u64, LockMode)], expected: &[bool]) {
+        let lock = RangeLock::new();
+        let mut made = Vec::new();
+        for &(start, end, mode) in requests {
+            made.push(lock.lock(lock.new_key(), ByteRange::between(start, end), mode));
+        }
+        let granted: Vec<bool> = made.iter().map(LockingRange::is_granted).collect();
+        assert_eq!(granted, expected, "{requests:?}");
+    }
+
+    #[test]
+    fn conflicts() {
+        check(&[(0, 4, EXCLUSIVE), (4, 8, EXCLUSIVE)], &[true, true]);
+        check(&[(0, 4, EXCLUSIVE), (3, 8, EXCLUSIVE)], &[true, false]);
+        check(&[(0, 4, SHARED), (0, 4, SHARED)], &[true, true]);
+        check(&[(0, 4, SHARED), (3, 5, EXCLUSIVE)], &[true, false]);
+        check(&[(0, 4, EXCLUSIVE), (3, 5, SHARED)], &[true, false]);
+        // An empty range conflicts with nothing.
+        check(&[(0, 4, EXCLUSIVE), (2, 2, EXCLUSIVE)], &[true, true]);
+    }
+
+    #[test]
+    fn a_later_request_does_not_overtake_an_earlier_waiter() {
+        // The third would fit beside the first, but the second came before it.
+        check(&[(0, 4, SHARED), (0, 8, EXCLUSIVE), (0, 4, SHARED)], &[true, false, false]);
+        check(&[(0, 4, EXCLUSIVE), (2, 8, EXCLUSIVE), (6, 9, SHARED)], &[true, false, false]);
+        check(&[(0, 4, EXCLUSIVE), (2, 6, EXCLUSIVE), (6, 9, SHARED)], &[true, false, true]);
+    }
+
+    #[test]
+    fn releases_and_dropped_waiters_let_the_next_in() {
+        let lock = RangeLock::new();
+        let range = ByteRange::new(0, 8);
+        let first = lock.lock(lock.new_key(), range, EXCLUSIVE).now_or_never().unwrap();
+        let mut second = lock.lock(lock.new_key(), range, EXCLUSIVE);
+        let mut third = lock.lock(lock.new_key(), range, SHARED);
+        assert!(lock.try_exclusive(range).is_none());
+        assert!((&mut second).now_or_never().is_none());
+        assert!((&mut third).now_or_never().is_none());
+        drop(second);
+        drop(first);
+        assert!((&mut third).now_or_never().is_some());
+        assert!(lock.try_exclusive(range).is_some());
+    }
+
+    #[test]
+    fn a_request_made_exclusive_shuts_out_later_ones_only() {
+        let lock = RangeLock::new();
+        let range = ByteRange::new(0, 8);
+        let key = lock.new_key();
+        lock.make_exclusive(key);
+        let first = lock.lock(key, range, SHARED).now_or_never().unwrap();
+        let second = lock.lock(lock.new_key(), range, SHARED).now_or_never();
+        assert!(second.is_some());
+        lock.make_exclusive(key);
+        let mut third = lock.lock(lock.new_key(), range, SHARED);
+        assert!((&mut third).now_or_never().is_none());
+        drop(first);
+        assert!(third.now_or_never().is_some());
+    }
+
+    /// Every order of arrival and release of three requests keeps the rule: what is granted
+    /// together does not conflict, and when all others are gone the last one is granted.
+    #[test]
+    fn granted_requests_never_conflict() {
+        let shapes = [(0, 4, SHARED), (2, 6, EXCLUSIVE), (3, 8, SHARED), (0, 8, EXCLUSIVE)];
+        for code in 0..shapes.len().pow(3) {
+            for first_out in 0..3 {
+                let lock = RangeLock::new();
+                let chosen: Vec<_> =
+                    (0..3).map(|n| shapes[code / shapes.len().pow(n) % shapes.len()]).collect();
+                let mut made: Vec<Option<LockingRange>> = chosen
+                    .iter()
+                    .map(|&(start, end, mode)| {
+                        Some(lock.lock(lock.new_key(), ByteRange::between(start, end), mode))
+                    })
+                    .collect();
+                for gone in [first_out, (first_out + 1) % 3, (first_out + 2) % 3] {
+                    let live: Vec<usize> = (0..3)
+                        .filter(|&n| made[n].as_ref().is_some_and(LockingRange::is_granted))
+                        .collect();
+                    assert!(!live.is_empty());
+                    for (&one, &other) in live.iter().zip(live.iter().skip(1)) {
+                        let (a, b) = (chosen[one], chosen[other]);
+                        let shared = a.2 == SHARED && b.2 == SHARED;
+                        assert!(shared || a.1.min(b.1) <= a.0.max(b.0), "{chosen:?}");
+                    }
+                    made[gone] = None;
+                }
+            }
+        }
+    }
+}
