@@ -1,0 +1,4 @@
+//! Integration tests of the simulator.
+
+mod disk_histories;
+mod disk_truth_table;
