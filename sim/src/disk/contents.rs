@@ -8,7 +8,8 @@
 //!
 //! Torn sectors: if the last patch applied is not durable yet, the power cut may have interrupted
 //! the medium between an earlier allowed content and this one. Then the sector holds a prefix of
-//! one and the rest of the other, changing at a multiple of the tear granularity.
+//! one and the rest of the other, changing at a multiple of the tear granularity. A failed patch
+//! has ended, so it is there or not but never torn.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -215,12 +216,13 @@ impl<'a> Walk<'a> {
                     let mut after = owners.clone();
                     self.apply(index, &mut after);
                     let span = &self.patches[index].span;
-                    if !span.required && !span.failed {
-                        for old in &before {
+                    let before_this = if span.failed { &BTreeSet::new() } else { &before };
+                    if !span.required {
+                        for old in before_this {
                             self.tears(old, &after, &mut torn);
                         }
                     }
-                    next.entry((with, after)).or_default().extend(before.iter().cloned());
+                    next.entry((with, after)).or_default().extend(before_this.iter().cloned());
                 }
             }
             level = next;

@@ -6,6 +6,9 @@
 //!
 //! A failed growth may or may not have taken place; a failed shrink has not.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
 use super::request::RequestId;
 use super::span::{self, Span, Spanned, kept_order};
 
@@ -120,44 +123,57 @@ impl Lengths {
         for &moment in flushed {
             span::cover(&mut resizes, moment);
         }
-        let order = kept_order(&resizes);
-        let last_durable = order.iter().rev().find(|&&index| resizes[index].span.required);
+        let durable = (0..resizes.len()).filter(|&index| resizes[index].span.required);
+        let mut sets: Vec<BTreeSet<usize>> = vec![durable.collect()];
+        let all: BTreeSet<usize> = kept_order(&resizes).into_iter().collect();
         let mut list: Vec<LengthOption> = Vec::new();
-        let mut add = |option: LengthOption| {
-            let same = |known: &LengthOption| known.len == option.len && known.cuts_as(&option);
-            list.iter().position(same).unwrap_or_else(|| {
-                list.push(option);
-                list.len() - 1
-            })
-        };
-        let mut kept = match last_durable {
-            None => add(LengthOption { len: self.base, request: None, cuts: Vec::new() }),
-            Some(&last) => add(self.option(&resizes, last)),
-        };
-        let failed = (0..resizes.len()).filter(|&index| resizes[index].span.failed);
-        for index in failed.chain(order.iter().copied()) {
-            if !superseded(&resizes, index) {
-                let option = add(self.option(&resizes, index));
-                if !resizes[index].span.failed {
-                    kept = option;
+        let mut kept = 0;
+        // Larger and larger sets of resizes that have taken place.
+        let mut next = 0;
+        while let Some(set) = sets.get(next).cloned() {
+            next += 1;
+            for (rank, option) in self.lasts(&resizes, &set).into_iter().enumerate() {
+                let index = list.iter().position(|known| known.same_as(&option));
+                let index = index.unwrap_or_else(|| {
+                    list.push(option);
+                    list.len() - 1
+                });
+                if rank == 0 && set == all {
+                    kept = index;
+                }
+            }
+            for index in (0..resizes.len()).filter(|&index| may_follow(&resizes, &set, index)) {
+                let larger = set.iter().copied().chain([index]).collect();
+                if !sets.contains(&larger) {
+                    sets.push(larger);
                 }
             }
         }
         LengthOptions { list, kept }
     }
 
-    /// The length that a resize sets, with the shrinks that have then taken place.
-    fn option(&self, resizes: &[Resize], index: usize) -> LengthOption {
-        let chosen = &resizes[index];
-        let cuts = (0..resizes.len())
-            .filter(|&other| resizes[other].cuts && !self.resizes[other].span.required)
-            .filter(|&other| {
-                let span = &resizes[other].span;
-                other == index || span.required || span.precedes(&chosen.span)
-            })
-            .map(|other| resizes[other])
+    /// The lengths that a set of resizes may end with, the one that was completed last first.
+    fn lasts(&self, resizes: &[Resize], set: &BTreeSet<usize>) -> Vec<LengthOption> {
+        let cuts: Vec<Resize> = (set.iter())
+            .filter(|&&index| resizes[index].cuts && !self.resizes[index].span.required)
+            .map(|&index| resizes[index])
             .collect();
-        LengthOption { len: chosen.len, request: Some(chosen.request), cuts }
+        if set.is_empty() {
+            return vec![LengthOption { len: self.base, request: None, cuts }];
+        }
+        let followed = |index: usize| {
+            set.iter().any(|&later| resizes[index].span.precedes(&resizes[later].span))
+        };
+        let mut lasts: Vec<usize> = set.iter().copied().filter(|&index| !followed(index)).collect();
+        lasts.sort_by_key(|&index| {
+            let span = &resizes[index].span;
+            Reverse((!span.failed, span.ended.unwrap_or(u64::MAX), span.submitted))
+        });
+        let options = lasts.into_iter().map(|index| {
+            let resize = &resizes[index];
+            LengthOption { len: resize.len, request: Some(resize.request), cuts: cuts.clone() }
+        });
+        options.collect()
     }
 
     /// Forgets what a durable resize supersedes and folds a durable resize that everything else
@@ -188,10 +204,26 @@ impl Lengths {
 }
 
 impl LengthOption {
-    fn cuts_as(&self, other: &Self) -> bool {
-        self.cuts.len() == other.cuts.len()
+    fn same_as(&self, other: &Self) -> bool {
+        self.len == other.len
+            && self.cuts.len() == other.cuts.len()
             && self.cuts.iter().zip(&other.cuts).all(|(a, b)| a.request == b.request)
     }
+}
+
+/// Whether a resize may be the next after a set: what precedes it is there unless it failed, and
+/// nothing that it precedes is.
+fn may_follow(resizes: &[Resize], set: &BTreeSet<usize>, index: usize) -> bool {
+    let span = &resizes[index].span;
+    !set.contains(&index)
+        && (0..resizes.len()).all(|other| {
+            let theirs = &resizes[other].span;
+            if set.contains(&other) {
+                !span.precedes(theirs)
+            } else {
+                theirs.failed || !theirs.precedes(span)
+            }
+        })
 }
 
 /// Whether a durable resize follows this one.
