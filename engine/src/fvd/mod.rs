@@ -17,6 +17,8 @@ pub mod changed;
 mod chunk_space;
 mod close;
 mod copy_on_read;
+pub mod create;
+mod create_options;
 mod dirty;
 pub mod events;
 mod flush;
