@@ -1,5 +1,6 @@
 //! One execution: open the device, run the clients, read everything back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use plugpull_engine::sync::Shared;
@@ -84,6 +85,13 @@ impl Execution {
         }
     }
 
+    /// The named things that have happened.
+    pub(crate) fn events(&self) -> BTreeSet<&'static str> {
+        let mut events = self.world.events();
+        self.guest.read(|guest| events.extend(&guest.events));
+        events
+    }
+
     /// A violation of this execution, after these power cuts.
     pub(crate) fn found(&self, finding: Finding, cuts: Vec<Cut>) -> Found {
         let guest_log = self.guest.read(|guest| guest.log.clone());
@@ -104,10 +112,13 @@ impl Execution {
         }
     }
 
-    /// A refused open is excused by a fault, and must then have changed nothing (E-OPEN).
+    /// A refused open is excused by a fault or by damage, and must then have changed nothing
+    /// (E-OPEN).
     fn refused(&self, plan: &Plan, error: &Error) -> Result<(), Finding> {
+        self.guest.write(|guest| guest.events.insert("open-refused"));
         let finding = |invariant, message| Err(Finding { invariant, message });
-        if !self.guest.read(Guest::had_faults) {
+        let damaged = plan.system.may_refuse();
+        if !damaged && !self.guest.read(Guest::had_faults) {
             let message = format!("the device refuses to open: {error}");
             return finding(plan.system.refusal(error), message);
         }
@@ -115,7 +126,7 @@ impl Execution {
         let same =
             |index: usize, image: &Image| self.world.with_disk(index, |d| d.visible() == image);
         let unchanged = start.iter().enumerate().all(|(index, image)| same(index, image));
-        if unchanged || plan.system.recovers_at_start() {
+        if unchanged || (plan.system.recovers_at_start() && !damaged) {
             return Ok(());
         }
         finding(Invariant::EOpen, format!("a failed open changed the image ({error})"))
