@@ -227,7 +227,9 @@ impl World {
         self.core.with(|state| state.past)
     }
 
+    /// A new task makes a finished execution go on.
     fn start(&mut self, name: &str, daemon: bool, task: BoxTask) -> TaskId {
+        self.end.take_if(|end| *end == Step::Finished);
         let id = self.core.with(|state| state.spawn(name, daemon, task));
         self.adopt_spawned();
         id.unwrap_or_else(|_| unreachable!("the world is there"))
