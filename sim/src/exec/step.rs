@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use super::cancel::GiveUp;
+use super::choice::ChoicePoint;
 use super::enabled::Event;
 use super::end::{Panicked, Step};
 use super::label::Label;
@@ -11,7 +12,6 @@ use super::panics::{Caught, catch};
 use super::state::State;
 use super::tasks::TaskIndex;
 use super::world::World;
-use crate::exec::ChoicePoint;
 use crate::schedule::{Divergence, Strategy};
 
 impl World {
@@ -108,7 +108,11 @@ impl World {
             let spawned = std::mem::take(&mut state.spawned);
             (task, state.strategy.take(), state.divergence.take(), spawned)
         });
-        *strategy = returned.expect("a coin puts it back");
+        *strategy = match (returned, &ended) {
+            (Some(strategy), _) => strategy,
+            (None, Err(caught)) => panic!("the strategy panicked: {}", caught.message),
+            (None, Ok(_)) => unreachable!("a coin puts the strategy back"),
+        };
         self.adopt(spawned);
         if let Some(divergence) = divergence {
             return Err(Box::new(Step::Diverged(divergence)));

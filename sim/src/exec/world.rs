@@ -15,7 +15,7 @@ use super::choice::{Trace, TracedChoice};
 use super::end::Step;
 use super::identity::TaskId;
 use super::options::WorldOptions;
-use super::panics::catch;
+use super::panics::{catch, prepare};
 use super::port::Port;
 use super::requests::Requests;
 use super::runtime::SimRuntime;
@@ -66,6 +66,7 @@ impl World {
     /// A world with these disks, and no tasks yet.
     #[must_use]
     pub fn new(disks: Vec<(DiskSpec, Image, FaultPlan)>, options: WorldOptions) -> Self {
+        prepare();
         let core = Core::new(State::new(Requests::new(disks), options));
         Self { core: Arc::new(core), futures: Vec::new(), end: None }
     }
@@ -184,7 +185,8 @@ impl World {
         Trace::new(choices.collect())
     }
 
-    /// Hash of everything that has happened; see [`ChoicePoint::past`].
+    /// Hash of everything that has happened; see
+    /// [`ChoicePoint::past`](super::ChoicePoint::past).
     #[must_use]
     pub fn past(&self) -> u64 {
         self.core.with(|state| state.past)
