@@ -27,7 +27,7 @@ pub(crate) struct Caught {
 
 /// Runs `body`. If it panics, prints nothing and says how.
 pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Caught> {
-    prepare();
+    HOOK.call_once(install);
     CATCHING.set(CATCHING.get() + 1);
     let result = catch_unwind(AssertUnwindSafe(body));
     CATCHING.set(CATCHING.get() - 1);
