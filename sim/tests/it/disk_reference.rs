@@ -4,7 +4,7 @@
 //!
 //! Everything is in units of one character, as in [`super::disk_histories`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::disk_histories::Player;
 use plugpull_sim::disk::{FailedFlush, Model};
@@ -485,6 +485,8 @@ fn print(image: Vec<char>) -> String {
 struct Generator {
     random: ChaCha8Rng,
     letter: u8,
+    /// What crash spaces with a key (and this many units in a sector) allow.
+    keys: BTreeMap<(u128, usize), BTreeSet<String>>,
 }
 
 impl Generator {
@@ -554,6 +556,9 @@ impl Generator {
             let crashes = player.crashes();
             assert_eq!(crashes, reference.crashes(), "crashes after {story}");
             compared += crashes.len();
+            let key = (player.disk.crash_space().key(), per_sector);
+            let known = self.keys.entry(key).or_insert_with(|| crashes.clone());
+            assert_eq!(*known, crashes, "equal keys after {story}");
         }
         compared
     }
@@ -678,10 +683,14 @@ fn joined(pieces: Vec<(usize, Vec<char>)>) -> Vec<(usize, Vec<char>)> {
 
 #[test]
 fn random_histories_allow_what_the_reference_allows() {
+    let random = ChaCha8Rng::seed_from_u64(0);
+    let mut generator = Generator { random, letter: b'P', keys: BTreeMap::new() };
     let mut compared = 0;
     for seed in 0..1200 {
-        let random = ChaCha8Rng::seed_from_u64(seed);
-        compared += Generator { random, letter: b'P' }.history();
+        generator.random = ChaCha8Rng::seed_from_u64(seed);
+        compared += generator.history();
     }
+    let spaces = generator.keys.len();
+    assert!(spaces > 5_000, "only {spaces} different crash spaces");
     assert!(compared > 60_000, "only {compared} crash images compared");
 }
