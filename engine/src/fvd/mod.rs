@@ -2,9 +2,11 @@
 
 pub mod bitmap;
 pub mod changed;
+pub mod check;
 pub mod create;
 mod create_options;
 pub mod geometry;
+pub mod grow;
 pub mod header;
 pub mod journal;
 mod journal_plan;
