@@ -14,6 +14,7 @@
 mod barrier;
 pub mod bitmap;
 pub mod changed;
+pub mod check;
 mod chunk_space;
 mod close;
 mod copy_on_read;
@@ -24,6 +25,7 @@ pub mod events;
 mod flush;
 mod fvd_disk;
 pub mod geometry;
+pub mod grow;
 pub mod header;
 mod image;
 pub mod journal;
