@@ -6,6 +6,9 @@ pub(crate) enum Failure {
     /// Bad usage, or an input that cannot be used: exit code 2.
     #[error("{0}")]
     Input(String),
+    /// A scenario file that cannot be used: exit code 2.
+    #[error(transparent)]
+    Scenario(#[from] plugpull_sim::scenario::FileError),
     /// The program itself is wrong: exit code 4.
     #[error("{0}")]
     Broken(String),
@@ -18,7 +21,7 @@ impl Failure {
 
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Input(_) => 2,
+            Self::Input(_) | Self::Scenario(_) => 2,
             Self::Broken(_) => 4,
         }
     }

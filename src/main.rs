@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            output::complain(&failure.to_string());
+            output::complain(&failure);
             ExitCode::from(failure.exit_code())
         }
     }

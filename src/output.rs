@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use crate::failure::Failure;
+
 /// Writes text, which may have colours, to standard output. A reader that went away is no error.
 pub(crate) fn print(text: &str) {
     let mut out = anstream::stdout().lock();
@@ -19,13 +21,12 @@ pub(crate) fn bytes(bytes: &[u8]) -> std::io::Result<()> {
     out.write_all(bytes).and_then(|()| out.flush())
 }
 
-/// Writes an error message to standard error, after the program's name unless it has a heading of
-/// its own.
-pub(crate) fn complain(message: &str) {
-    let heading = if message.contains("error:") || message.contains("error\u{1b}") {
-        ""
-    } else {
-        "plugpull: "
+/// Tells on standard error why the program failed.
+pub(crate) fn complain(failure: &Failure) {
+    let message = match failure {
+        // It has a heading of its own.
+        Failure::Scenario(error) => error.render(true),
+        Failure::Input(_) | Failure::Broken(_) => format!("plugpull: {failure}"),
     };
-    drop(writeln!(anstream::stderr().lock(), "{heading}{message}"));
+    drop(writeln!(anstream::stderr().lock(), "{message}"));
 }

@@ -40,8 +40,7 @@ pub(crate) fn load_one(file: &Path) -> Result<Loaded, Failure> {
     let path = file.display().to_string();
     let text = fs::read_to_string(file)
         .map_err(|error| Failure::input(format!("{path}: {error}")))?;
-    let scenario =
-        Scenario::parse(&path, &text).map_err(|error| Failure::input(error.render(true)))?;
+    let scenario = Scenario::parse(&path, &text)?;
     Ok(Loaded { path, scenario })
 }
 
