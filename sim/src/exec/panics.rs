@@ -20,13 +20,13 @@ thread_local! {
 
 /// A panic's message, and its file and line where known.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Caught {
-    pub(super) message: String,
-    pub(super) location: Option<String>,
+pub(crate) struct Caught {
+    pub(crate) message: String,
+    pub(crate) location: Option<String>,
 }
 
 /// Runs `body`. If it panics, prints nothing and says how.
-pub(super) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Caught> {
+pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Caught> {
     HOOK.call_once(install);
     CATCHING.set(CATCHING.get() + 1);
     let result = catch_unwind(AssertUnwindSafe(body));
@@ -41,6 +41,12 @@ pub(super) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Caught> {
         };
         Caught { message, location: LOCATION.take() }
     })
+}
+
+/// Installs the hook, if it is not there yet. To be called early: a thread that panics already can
+/// no longer do it.
+pub(super) fn prepare() {
+    HOOK.call_once(install);
 }
 
 fn install() {

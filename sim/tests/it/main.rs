@@ -1,0 +1,6 @@
+//! Integration tests of the simulator, one module per part.
+
+mod disk_histories;
+mod disk_reference;
+mod disk_truth_table;
+mod executor;
