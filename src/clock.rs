@@ -4,7 +4,6 @@
 use std::time::Instant;
 
 /// A moment to measure from.
-#[derive(Clone, Copy)]
 #[expect(clippy::disallowed_types, reason = "reports say how long a run took")]
 pub(crate) struct Stopwatch(Instant);
 
@@ -14,7 +13,7 @@ impl Stopwatch {
         Self(Instant::now())
     }
 
-    pub(crate) fn seconds(self) -> f64 {
+    pub(crate) fn seconds(&self) -> f64 {
         self.0.elapsed().as_secs_f64()
     }
 }

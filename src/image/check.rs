@@ -34,9 +34,8 @@ pub(super) async fn run(args: Args) -> Result<u8, Failure> {
                 .len(),
         ),
     };
-    let report = check(&disk, data_len)
-        .await
-        .map_err(|error| image_error(&args.source.image, &error))?;
+    let report =
+        check(&disk, data_len).await.map_err(|error| image_error(&args.source.image, &error))?;
     for line in lines(&report) {
         output::line(&line);
     }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use plugpull_engine::ByteRange;
+use plugpull_engine::LocalRuntime;
 use plugpull_engine::fvd::Access;
-use plugpull_engine::runtime::LocalRuntime;
 
 use super::copy::{first_data, first_difference};
 use super::open::{Format, Source};

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use plugpull_engine::LocalRuntime;
 use plugpull_engine::fvd::Access;
 use plugpull_engine::fvd::create::create;
-use plugpull_engine::runtime::LocalRuntime;
 
 use super::copy::copy;
 use super::create_options::Layout;
@@ -39,8 +39,7 @@ pub(super) async fn run(args: Args, runtime: &LocalRuntime) -> Result<u8, Failur
     if let (Format::Raw, Some(option)) = (args.output_format, args.layout.only_fvd()) {
         return Err(Failure::input(format!("{option} is for FVD images; add -O fvd")));
     }
-    let source =
-        args.source.open(Access::ReadOnly, &args.consent, &args.instead, runtime).await?;
+    let source = args.source.open(Access::ReadOnly, &args.consent, &args.instead, runtime).await?;
     let new = NewFile::start(&args.target, args.force)?;
     let target = match args.output_format {
         Format::Raw => raw_target(&args, &new, source.len()).await?,

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use plugpull_engine::Disk;
+use plugpull_engine::LocalRuntime;
 use plugpull_engine::fvd::Access;
 use plugpull_engine::fvd::create::{BaseOptions, PrefetchOptions, create};
 use plugpull_engine::fvd::resolver::{Resolver, Role};
-use plugpull_engine::runtime::LocalRuntime;
 
 use super::create_options::Layout;
 use super::error::{disk_error, file_error, image_error};
@@ -88,7 +88,9 @@ async fn raw(args: &Args) -> Result<(), Failure> {
     let given = [("--base", args.base.is_some()), ("--data-file", args.data_file.is_some())];
     let given = given.into_iter().find(|&(_, given)| given).map(|(name, _)| name);
     if let Some(option) = args.layout.only_fvd().or(given) {
-        return Err(Failure::input(format!("{option} is for FVD images; leave it out, or use -f fvd")));
+        return Err(Failure::input(format!(
+            "{option} is for FVD images; leave it out, or use -f fvd"
+        )));
     }
     let new = NewFile::start(&args.image, args.force)?;
     let resized = new.disk()?.resize(required(args.size)?).await;
@@ -148,7 +150,11 @@ async fn open_base(
 fn make_data_file(path: &Path, force: bool) -> Result<(), Failure> {
     let mut options = OpenOptions::new();
     options.write(true);
-    if force { options.create(true).truncate(true) } else { options.create_new(true) };
+    if force {
+        options.create(true).truncate(true)
+    } else {
+        options.create_new(true)
+    };
     match options.open(path) {
         Ok(file) => file.sync_all().map_err(|error| file_error(path, error)),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {

@@ -10,8 +10,10 @@ use crate::failure::Failure;
 /// An engine error about the image in `file`.
 pub(super) fn image_error(file: &Path, error: &Error) -> Failure {
     let remedy = match error.kind() {
-        ErrorKind::Corrupt => "; restore the file from a copy, or let `plugpull image check` list \
-                               what else is wrong",
+        ErrorKind::Corrupt => {
+            "; restore the file from a copy, or let `plugpull image check` list \
+                               what else is wrong"
+        }
         ErrorKind::NoSpace => "; make room and try again",
         ErrorKind::Io => "; see the system's log for what is wrong with the device",
         ErrorKind::BarrierLost => "; what was written last may be lost",

@@ -21,7 +21,7 @@ mod resolver;
 mod size;
 mod write;
 
-use plugpull_engine::runtime::LocalRuntime;
+use plugpull_engine::LocalRuntime;
 
 use crate::failure::Failure;
 

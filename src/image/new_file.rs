@@ -51,11 +51,8 @@ impl NewFile {
     pub(super) fn finish(self) -> Result<(), Failure> {
         let path = self.path;
         self.file.as_file().sync_all().map_err(|error| file_error(&path, error))?;
-        let named = if self.force {
-            self.file.persist(&path)
-        } else {
-            self.file.persist_noclobber(&path)
-        };
+        let named =
+            if self.force { self.file.persist(&path) } else { self.file.persist_noclobber(&path) };
         named.map_err(|error| file_error(&path, error.error))?;
         // The name is durable when its folder is.
         File::open(folder(&path))

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use plugpull_engine::Disk;
+use plugpull_engine::LocalRuntime;
 use plugpull_engine::file_disk::{FileDisk, FileMode};
 use plugpull_engine::fvd::probe::probe;
 use plugpull_engine::fvd::{Access, Fvd, FvdDisk};
-use plugpull_engine::runtime::LocalRuntime;
 
 use super::error::{disk_error, image_error};
 use super::guest::Guest;
@@ -82,9 +82,8 @@ pub(super) async fn open_fvd(
     disk: Arc<dyn Disk>,
     files: Files,
 ) -> Result<Guest, Failure> {
-    let fvd = Fvd::open(disk, files.into_options())
-        .await
-        .map_err(|error| image_error(file, &error))?;
+    let fvd =
+        Fvd::open(disk, files.into_options()).await.map_err(|error| image_error(file, &error))?;
     let disk = Arc::new(FvdDisk::new(fvd.clone()));
     Ok(Guest { file: file.to_owned(), disk, fvd: Some(fvd) })
 }

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use plugpull_engine::ByteRange;
+use plugpull_engine::LocalRuntime;
 use plugpull_engine::fvd::Access;
-use plugpull_engine::runtime::LocalRuntime;
 
 use super::error::file_error;
 use super::open::Source;
@@ -35,8 +35,7 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(args: Args, runtime: &LocalRuntime) -> Result<u8, Failure> {
-    let guest =
-        args.source.open(Access::ReadOnly, &args.consent, &args.instead, runtime).await?;
+    let guest = args.source.open(Access::ReadOnly, &args.consent, &args.instead, runtime).await?;
     let range = ByteRange::new(args.offset, args.len);
     if range.end() > guest.len() {
         let message = format!("bytes {range} are not inside the disk of {} bytes", guest.len());

@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use plugpull_engine::LocalRuntime;
 use plugpull_engine::file_disk::{FileDisk, FileMode};
 use plugpull_engine::fvd::planted::PlantedBugs;
 use plugpull_engine::fvd::resolver::{BoxFuture, Resolver, Role};
 use plugpull_engine::fvd::{Access, Fvd, FvdDisk, OpenOptions};
-use plugpull_engine::runtime::LocalRuntime;
 use plugpull_engine::{Disk, Error};
 
 /// How many images may lie on top of each other: an image could name itself as its base.

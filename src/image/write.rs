@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
+use plugpull_engine::LocalRuntime;
 use plugpull_engine::fvd::Access;
-use plugpull_engine::runtime::LocalRuntime;
 
 use super::error::file_error;
 use super::open::Source;
@@ -34,8 +34,7 @@ pub(super) async fn run(args: Args, runtime: &LocalRuntime) -> Result<u8, Failur
         None => Box::new(io::stdin().lock()),
         Some(path) => Box::new(File::open(path).map_err(|error| file_error(path, error))?),
     };
-    let guest =
-        args.source.open(Access::ReadWrite, &args.consent, &args.instead, runtime).await?;
+    let guest = args.source.open(Access::ReadWrite, &args.consent, &args.instead, runtime).await?;
     let mut at = args.offset;
     let written = loop {
         let mut piece = Vec::new();

@@ -78,10 +78,7 @@ mod tests {
             ("/a/x.toml", "out/a/x-D-DUR.toml"),
         ];
         for (scenario, expected) in cases {
-            assert_eq!(
-                place(Path::new("out"), Path::new(scenario), "D-DUR"),
-                Path::new(expected)
-            );
+            assert_eq!(place(Path::new("out"), Path::new(scenario), "D-DUR"), Path::new(expected));
         }
     }
 }

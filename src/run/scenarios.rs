@@ -38,8 +38,8 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<Vec<Loaded>, Failure> {
 /// Reads one scenario file.
 pub(crate) fn load_one(file: &Path) -> Result<Loaded, Failure> {
     let path = file.display().to_string();
-    let text = fs::read_to_string(file)
-        .map_err(|error| Failure::input(format!("{path}: {error}")))?;
+    let text =
+        fs::read_to_string(file).map_err(|error| Failure::input(format!("{path}: {error}")))?;
     let scenario = Scenario::parse(&path, &text)?;
     Ok(Loaded { path, scenario })
 }
