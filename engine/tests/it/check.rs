@@ -1,0 +1,1 @@
+//! What a check reports of sound images and of badly damaged ones.
