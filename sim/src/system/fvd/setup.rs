@@ -148,7 +148,9 @@ impl Setup<'_> {
                 self.grow(&step, size, PlantedBugs::of(&spec.planted), spec.data_file)?;
                 content.set_len(size);
                 // A planted bug may leave an image that nobody can lay out.
-                self.layout().map_or((), |grown| *layout = grown);
+                if let Ok(grown) = self.layout() {
+                    *layout = grown;
+                }
             }
         }
         if let Some(fvd) = self.fvd.take() {
