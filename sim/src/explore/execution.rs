@@ -84,6 +84,7 @@ impl Execution {
     pub(crate) fn next_stage(&mut self, plan: &Plan) -> Result<bool, Finding> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Running(device) if !self.guest.read(|guest| guest.closed) => {
+                self.world.calm();
                 self.stage = Stage::Verifying(self.start_verifying(plan, device));
                 Ok(true)
             }
@@ -93,6 +94,12 @@ impl Execution {
             Stage::Running(_) | Stage::Over => Ok(false),
             Stage::Opening(_) => unreachable!("the opening has ended and was looked at"),
         }
+    }
+
+    /// Whether a power cut now would show anything that earlier ones do not: reading back changes
+    /// nothing.
+    pub(crate) fn is_verifying(&self) -> bool {
+        matches!(self.stage, Stage::Verifying(_))
     }
 
     /// The named things that have happened.

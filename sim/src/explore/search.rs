@@ -105,7 +105,7 @@ impl<'a> Search<'a> {
                     if let Some(finding) = execution.observe(&label) {
                         self.live(execution, finding)?;
                     }
-                    if step >= strategy.first_new_step() {
+                    if step >= strategy.first_new_step() && !execution.is_verifying() {
                         self.crash_point(execution)?;
                     }
                     if let Err(finding) = execution.look_for_device(self.plan) {

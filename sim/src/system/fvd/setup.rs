@@ -316,11 +316,18 @@ fn stamped(len: u64, origin: impl Fn(u64) -> Origin) -> Image {
     image
 }
 
+/// Stamped sectors and holes; a hole costs nothing, however large.
 fn base_content(base: &BaseSpec) -> Image {
-    let mut image = stamped(base.len, |sector| Origin::Base { sector });
-    for hole in &base.holes {
-        for sector in hole.units(SECTOR) {
-            image.write(sector * SECTOR, &[0; stamp::SECTOR_LEN]);
+    let mut image = Image::zeroed(base.len);
+    let mut sector = 0;
+    while sector < base.len / SECTOR {
+        let at = sector * SECTOR;
+        match base.holes.iter().find(|hole| hole.offset <= at && at < hole.end()) {
+            Some(hole) => sector = hole.end() / SECTOR,
+            None => {
+                image.write(at, &Origin::Base { sector }.content());
+                sector += 1;
+            }
         }
     }
     image
