@@ -408,3 +408,71 @@ impl Validation<'_> {
         if holds || self.trusting { Ok(()) } else { Err(corrupt(rule, found)) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guest sectors are few, so every range is compared with a count sector by sector.
+    #[test]
+    fn blocks_and_chunks_are_those_of_the_sectors() {
+        let (sectors, base_sectors, block, chunk) = (20, 13, 3, 4);
+        let geometry = Geometry {
+            virtual_size: sectors * SECTOR,
+            data_offset: 0,
+            separate_data: true,
+            need_zero_init: false,
+            base: Some(BaseGeometry {
+                len: base_sectors * SECTOR,
+                block_len: block * SECTOR,
+                bitmap: ByteRange::new(8192, 4096),
+                blocks: 5,
+            }),
+            compact: Some(CompactGeometry {
+                chunk_len: chunk * SECTOR,
+                table: ByteRange::new(12288, 4096),
+                entries: 5,
+                grow_unit: chunk * SECTOR,
+            }),
+            journal: None,
+        };
+        for (start, end) in (0..24).flat_map(|start| (start..24).map(move |end| (start, end))) {
+            let range = ByteRange::between(start * SECTOR, end * SECTOR);
+            let blocks: Vec<u64> = geometry.blocks(range).collect();
+            let mut expected: Vec<u64> =
+                (start..end.min(base_sectors)).map(|sector| sector / block).collect();
+            expected.dedup();
+            assert_eq!(blocks, expected, "{range}");
+            let chunks: Vec<u64> = geometry.chunks(range).map(u64::from).collect();
+            let mut expected: Vec<u64> =
+                (start..end.min(sectors)).map(|sector| sector / chunk).collect();
+            expected.dedup();
+            assert_eq!(chunks, expected, "{range}");
+        }
+        assert_eq!(geometry.block_range(3..5), ByteRange::between(9 * SECTOR, 13 * SECTOR));
+        assert_eq!(geometry.chunk_range(1..9), ByteRange::between(4 * SECTOR, 20 * SECTOR));
+    }
+
+    #[test]
+    fn only_whole_physical_chunks_count() {
+        let header = Header {
+            all_data_in_fvd_img: 1,
+            virtual_disk_size: 65536,
+            metadata_size: 12288,
+            compact_image: 1,
+            table_offset: 8192,
+            chunk_size: 4096,
+            storage_grow_unit: i64::MAX,
+            ..Header::default()
+        };
+        let geometry = Geometry::validate(&header, 12288, PlantedBugs::NONE).unwrap();
+        for (data_len, limit) in
+            [(0, 0), (12288, 0), (12288 + 4095, 0), (12288 + 8192, 2), (u64::MAX, 0x7FFF_FFFF)]
+        {
+            assert_eq!(geometry.physical_limit(data_len), limit, "{data_len}");
+        }
+        assert_eq!(geometry.chunk_offset(2), 12288 + 8192);
+        let compact = geometry.compact.unwrap();
+        assert_eq!(compact.grow_unit, 65536, "no more than all chunks need");
+    }
+}

@@ -376,3 +376,88 @@ impl PhysicalSet {
         gaps
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_dirty_bit_is_in_memory_only() {
+        let mut table = Table::new(3);
+        table.insert(1, 5);
+        assert_eq!(table.get(1), Some(Entry { physical: 5, journaled: false }));
+        assert_eq!(table.raw(1), Some(5 | DIRTY));
+        let taken = table.take_changed();
+        assert_eq!(taken.len(), 1);
+        assert_eq!(
+            taken[0].bytes[..12],
+            [0xFF, 0xFF, 0xFF, 0xFF, 5, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF]
+        );
+        assert!(taken[0].bytes[12..].iter().all(|&byte| byte == 0xFF), "padding is empty");
+        table.mark_journaled(0..3);
+        assert_eq!(table.get(1), Some(Entry { physical: 5, journaled: true }));
+        assert!(!table.has_changed(), "what is stored is the same");
+        table.give_back([0]);
+        assert_eq!(table.take_changed(), taken);
+    }
+
+    #[test]
+    fn a_record_is_applied_wholly_or_not_at_all() {
+        let mut table = Table::new(300);
+        table.insert(0, 0);
+        for (first, entries) in [(1, [7, 0]), (0, [1, 2]), (299, [1, 2]), (1, [3, 3])] {
+            let before = table.clone();
+            let error = table.replay("journal sector 4", first, &entries, PlantedBugs::NONE);
+            assert!(matches!(error, Err(Error::Corrupt { .. })), "{first}: {entries:?}");
+            assert_eq!(table, before);
+        }
+        table.replay("journal sector 4", 0, &[DIRTY, 9 | DIRTY], PlantedBugs::NONE).unwrap();
+        assert_eq!(table.get(1), Some(Entry { physical: 9, journaled: true }));
+        assert_eq!(table.get(0).map(|entry| entry.physical), Some(0));
+        table.replay("journal sector 4", 200, &[4], PlantedBugs::NONE).unwrap();
+        let changed: Vec<u64> = table.take_changed().iter().map(|sector| sector.index).collect();
+        assert_eq!(changed, [0, 1]);
+    }
+
+    #[test]
+    fn planted_bugs_let_one_chunk_serve_two() {
+        let planted = PlantedBugs::of(&[Bug::HostJournalRecord, Bug::HostChunkId]);
+        let mut table = Table::new(4);
+        table.replay("journal sector 0", 0, &[1, 1], planted).unwrap();
+        assert_eq!(table.get(0), table.get(1));
+        let bytes = [3_u32, 3, EMPTY, 0x7FFF_FFFE].map(u32::to_le_bytes).concat();
+        let table = Table::load(&bytes, 4, 10, planted).unwrap();
+        assert_eq!(table.get(0), table.get(1));
+        assert_eq!(table.physical_end(), 0x7FFF_FFFF);
+        assert!(Table::load(&bytes, 4, 10, PlantedBugs::NONE).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn physical_chunks_agree_with_a_set(
+            ids in prop::collection::btree_set(0_u32..300, 0..40),
+            end in 0_u32..310,
+        ) {
+            let mut table = Table::new(64);
+            for (v, &id) in (0..).zip(&ids) {
+                table.insert(v, id);
+            }
+            let stored: Vec<u8> = table.take_changed().into_iter().flat_map(|it| it.bytes).collect();
+            if !ids.is_empty() {
+                let loaded = Table::load(&stored, 64, 300, PlantedBugs::NONE).unwrap();
+                prop_assert!((0..64).all(|v| loaded.get(v).map(|it| it.physical) == table.get(v).map(|it| it.physical)));
+            }
+            prop_assert_eq!(table.used_chunks() as usize, ids.len());
+            prop_assert_eq!(table.physical_end(), ids.last().map_or(0, |id| id + 1));
+            prop_assert!((0..310).all(|id| table.uses(id) == ids.contains(&id)));
+            let leaked: BTreeSet<u32> = table.leaked(end).into_iter().flatten().collect();
+            prop_assert_eq!(leaked, (0..end).filter(|id| !ids.contains(id)).collect());
+        }
+    }
+}
