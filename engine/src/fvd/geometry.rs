@@ -272,7 +272,42 @@ impl Validation<'_> {
             "bitmap_size has a bit for every block of base_img_size",
             bitmap.len,
         )?;
+        self.prefetch(block_len)?;
         Ok(Some(BaseGeometry { len, block_len, bitmap, blocks }))
+    }
+
+    /// Fields that matter only if prefetching is to start.
+    fn prefetch(&self, block_len: u64) -> Result<(), Error> {
+        let header = self.header;
+        if header.prefetch_start_delay <= 0 {
+            return Ok(());
+        }
+        self.rule(
+            u64::try_from(header.bytes_per_prefetch)
+                .is_ok_and(|bytes| bytes > 0 && bytes.is_multiple_of(block_len)),
+            "bytes_per_prefetch is a positive multiple of block_size",
+            header.bytes_per_prefetch,
+        )?;
+        for (value, least, most, rule) in [
+            (header.num_prefetch_slots, 1, i32::MAX, "num_prefetch_slots is positive"),
+            (header.prefetch_perf_calc_alpha, 0, 100, "prefetch_perf_calc_alpha is 0 to 100"),
+            (
+                header.prefetch_read_throughput_measure_time,
+                0,
+                i32::MAX,
+                "prefetch_read_throughput_measure_time is not negative",
+            ),
+            (
+                header.prefetch_write_throughput_measure_time,
+                0,
+                i32::MAX,
+                "prefetch_write_throughput_measure_time is not negative",
+            ),
+            (header.prefetch_throttle_time, 0, i32::MAX, "prefetch_throttle_time is not negative"),
+        ] {
+            self.rule((least..=most).contains(&value), rule, value)?;
+        }
+        Ok(())
     }
 
     fn compact(
