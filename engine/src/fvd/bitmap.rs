@@ -103,7 +103,11 @@ impl Bitmap {
     /// # Panics
     /// If there are not that many blocks.
     pub fn set_range(&mut self, blocks: Range<u64>) -> bool {
-        assert!(blocks.end <= self.blocks, "blocks {blocks:?} of {}", self.blocks);
+        assert!(
+            blocks.is_empty() || blocks.end <= self.blocks,
+            "blocks {blocks:?} of {}",
+            self.blocks
+        );
         let mut any = false;
         for block in blocks {
             let (byte, mask) = position(block);

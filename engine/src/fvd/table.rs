@@ -13,10 +13,10 @@
 //! # Source
 //! FVD version 1, table.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::changed::{Changed, ChangedSector};
+use super::physical_set::PhysicalSet;
 use super::planted::{Bug, PlantedBugs};
 use crate::error::Error;
 use crate::units::SECTOR;
@@ -313,67 +313,6 @@ impl Table {
     /// Marks sectors as changed again, after they could not be written.
     pub fn give_back(&mut self, sectors: impl IntoIterator<Item = u64>) {
         sectors.into_iter().for_each(|sector| self.changed.mark(sector));
-    }
-}
-
-/// A set of physical chunks. Its size is bounded by the number of members, not by their ids:
-/// an id comes from disk.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct PhysicalSet {
-    /// 64 ids per word; no word is zero.
-    words: BTreeMap<u32, u64>,
-    len: u32,
-}
-
-impl PhysicalSet {
-    fn contains(&self, id: u32) -> bool {
-        self.words.get(&(id / 64)).is_some_and(|word| word >> (id % 64) & 1 == 1)
-    }
-
-    /// Adds `id`; whether it was new.
-    fn insert(&mut self, id: u32) -> bool {
-        let word = self.words.entry(id / 64).or_default();
-        let new = *word >> (id % 64) & 1 == 0;
-        *word |= 1 << (id % 64);
-        self.len += u32::from(new);
-        new
-    }
-
-    fn remove(&mut self, id: u32) {
-        let Some(word) = self.words.get_mut(&(id / 64)) else { return };
-        let bit = 1 << (id % 64);
-        self.len -= u32::from(*word & bit != 0);
-        *word &= !bit;
-        if *word == 0 {
-            self.words.remove(&(id / 64));
-        }
-    }
-
-    fn len(&self) -> u32 {
-        self.len
-    }
-
-    fn end(&self) -> u32 {
-        self.words
-            .last_key_value()
-            .map_or(0, |(index, word)| index * 64 + 64 - word.leading_zeros())
-    }
-
-    fn gaps(&self, end: u32) -> Vec<Range<u32>> {
-        let mut gaps = Vec::new();
-        let mut next = 0;
-        for (&index, &word) in &self.words {
-            for id in (0..64).filter(|bit| word >> bit & 1 == 1).map(|bit| index * 64 + bit) {
-                if next < id.min(end) {
-                    gaps.push(next..id.min(end));
-                }
-                next = id + 1;
-            }
-        }
-        if next < end {
-            gaps.push(next..end);
-        }
-        gaps
     }
 }
 
