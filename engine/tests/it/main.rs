@@ -1,0 +1,8 @@
+//! Tests of the engine through its public interface.
+
+mod check;
+mod create;
+mod grow;
+mod hostile;
+mod journal;
+mod mem_disk;
