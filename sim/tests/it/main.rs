@@ -2,4 +2,5 @@
 
 mod disk_histories;
 mod disk_reference;
+mod disk_requests;
 mod disk_truth_table;
