@@ -14,6 +14,7 @@ pub mod units;
 
 pub use disk::{Disk, DiskError, DiskErrorKind, DiskProperties, IoFuture, WriteFlags};
 pub use error::{Error, ErrorKind};
-
+pub use file_disk::FileDisk;
 pub use runtime::Runtime;
+pub use runtime::local::LocalRuntime;
 pub use units::{ByteRange, SECTOR};

@@ -86,7 +86,8 @@ impl fmt::Display for SetupOp {
     }
 }
 
-const GUEST_OPS: &str = "`write OFFSET LEN`, `read OFFSET LEN`, `flush`, `close` or `wait-prefetch`";
+const GUEST_OPS: &str =
+    "`write OFFSET LEN`, `read OFFSET LEN`, `flush`, `close` or `wait-prefetch`";
 const SETUP_OPS: &str = "`write OFFSET LEN`, `read OFFSET LEN`, `flush`, `close`, \
      `wait-prefetch`, `reopen`, `reopen-readonly`, `kill` or `sleep TIME`";
 

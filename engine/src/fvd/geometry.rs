@@ -211,7 +211,7 @@ impl Validation<'_> {
             data_offset,
             separate_data,
             need_zero_init: header.need_zero_init != 0,
-            base: base.filter(|base| base.blocks > 0),
+            base,
             compact,
             journal,
         })

@@ -1,16 +1,24 @@
-//! The running image.
+//! The running image: its handle, and the state that its tasks share.
 
+use std::future::Future;
 use std::sync::Arc;
 
-use super::geometry::Geometry;
+use super::barrier::{Barrier, Disks};
+use super::chunk_space::ChunkSpace;
+use super::events;
+use super::geometry::{Geometry, JournalGeometry};
 use super::header::Header;
-use super::map::Extent;
-use super::planted::PlantedBugs;
+use super::map::{Extent, lookup};
+use super::maps::Maps;
+use super::planted::{Bug, PlantedBugs};
 use super::resolver::Resolver;
-use crate::disk::Disk;
 use crate::error::Error;
-use crate::runtime::Runtime;
-use crate::units::ByteRange;
+use crate::runtime::{BoxTask, Runtime};
+use crate::sync::{
+    Event, Gate, LockKey, LockMode, Mutex, RangeGuard, RangeLock, Shared, WakeOrder,
+    finish_when_dropped,
+};
+use crate::units::{ByteRange, SECTOR};
 
 /// What the image is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,90 +58,263 @@ pub enum PrefetchState {
     Finished,
 }
 
-/// An open FVD image. Clones are handles to the same image.
-#[derive(Clone)]
-pub struct Fvd {
-    inner: Arc<Inner>,
+/// What an open image knows and may change: a value that can be cloned, compared and resumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// The header with its flags as they are now.
+    pub header: Header,
+    /// Bitmap and table.
+    pub maps: Maps,
+    /// Free chunks.
+    pub(super) chunks: ChunkSpace,
+    /// Where storage starts that did not exist when the image was opened, and that its disk
+    /// promises to be zero.
+    pub(super) zero_from: u64,
+    /// Whether the image was marked clean when it was opened.
+    pub(super) opened_clean: bool,
+    /// Whether the medium says that the image was not closed cleanly: true before any record or
+    /// map sector of this session can be on it.
+    pub(super) dirty: bool,
+    /// The journal sector to be written next.
+    pub(super) journal_next: u64,
+    /// Bytes that copy-on-read has in flight.
+    pub(super) copying: u64,
+    /// What prefetching does.
+    pub prefetch: PrefetchState,
 }
 
-struct Inner {
-    header: Header,
-    geometry: Geometry,
+/// An open FVD image. Clones are handles to the same image.
+///
+/// Requests may run at the same time. A request that is dropped after it was first polled goes on
+/// in the background, holding its locks, so that it takes effect, if at all, before any later
+/// request that touches the same bytes; only reads are simply forgotten.
+#[derive(Clone)]
+pub struct Fvd {
+    pub(super) image: Arc<Image>,
+}
+
+/// What the tasks of an open image share.
+pub(super) struct Image {
+    pub(super) geometry: Geometry,
+    pub(super) options: OpenOptions,
+    pub(super) barrier: Barrier,
+    pub(super) state: Shared<State>,
+    /// Requests and background work; shut by close.
+    pub(super) requests: Gate,
+    /// Guest ranges that are being changed.
+    pub(super) locks: RangeLock,
+    /// Who may take journal space, or make some.
+    pub(super) journal_turn: Mutex,
+    /// Journal writes in flight.
+    pub(super) journal_writes: Gate,
+    /// Who writes the maps.
+    pub(super) maps_turn: Mutex,
+    /// Who clears the clean flag.
+    pub(super) dirty_turn: Mutex,
+    /// Who makes the data storage longer.
+    pub(super) growth_turn: Mutex,
+    /// Raised when background work is to end.
+    pub(super) stopping: Event,
 }
 
 impl Fvd {
-    /// Opens the image in `metadata`.
-    ///
-    /// # Errors
-    /// Skeleton.
-    pub async fn open(metadata: Arc<dyn Disk>, options: OpenOptions) -> Result<Self, Error> {
-        let _ = (metadata, options);
-        Err(Error::Closed)
-    }
-
     /// Reads a guest range. Offset and length are multiples of 512.
     ///
     /// # Errors
-    /// Skeleton.
+    /// [`Error::Closed`], [`Error::InvalidArgument`], or what a disk says.
     pub async fn read(&self, range: ByteRange) -> Result<Vec<u8>, Error> {
-        let _ = range;
-        Err(Error::Closed)
+        self.image.read(range).await
     }
 
-    /// Writes `data` at `offset`. A caller that drops the future unfinished cannot know whether the
-    /// write takes effect; if it does, it is before any later write to the same bytes.
+    /// Writes `data` at `offset`, both multiples of 512.
+    ///
+    /// When it fails, each sector of the range holds the old or the new content.
     ///
     /// # Errors
-    /// Skeleton.
-    pub async fn write(&self, offset: u64, data: Vec<u8>) -> Result<(), Error> {
-        let _ = (offset, data);
-        Err(Error::Closed)
+    /// [`Error::Closed`], [`Error::ReadOnly`], [`Error::InvalidArgument`], [`Error::BarrierLost`]
+    /// if it had to change the maps, or what a disk says.
+    pub fn write(
+        &self,
+        offset: u64,
+        data: Vec<u8>,
+    ) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        let image = Arc::clone(&self.image);
+        async move {
+            let key = image.locks.new_key();
+            let work = Arc::clone(&image).write(key, offset, data);
+            finish_when_dropped(work, |rest| image.detach(key, rest)).await
+        }
     }
 
     /// Makes every write completed before this call survive a power cut.
     ///
     /// # Errors
-    /// Skeleton.
-    pub async fn flush(&self) -> Result<(), Error> {
-        Err(Error::Closed)
+    /// [`Error::Closed`], [`Error::BarrierLost`] if an earlier flush failed, or what a disk says.
+    pub fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        let image = Arc::clone(&self.image);
+        async move {
+            // Even a pure flush is not dropped half way: its failure must be noticed.
+            let key = image.locks.new_key();
+            let work = Arc::clone(&image).flush();
+            finish_when_dropped(work, |rest| image.detach(key, rest)).await
+        }
     }
 
-    /// Closes the image: later requests fail with [`Error::Closed`].
+    /// Closes the image: waits for everything that is in flight, writes the maps, and marks the
+    /// image clean. Later requests fail with [`Error::Closed`], also when closing fails.
     ///
     /// # Errors
-    /// Skeleton.
-    pub async fn close(&self) -> Result<(), Error> {
-        Err(Error::Closed)
+    /// [`Error::Closed`] if it was closed before; otherwise what kept the image from being marked
+    /// clean. It then opens like after a power cut.
+    pub fn close(&self) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        let image = Arc::clone(&self.image);
+        async move {
+            let key = image.locks.new_key();
+            let work = Arc::clone(&image).close();
+            finish_when_dropped(work, |rest| image.detach(key, rest)).await
+        }
     }
 
-    /// Where the guest range lives now.
+    /// Where the guest range lives now, without what lies past the virtual disk.
     #[must_use]
     pub fn map(&self, range: ByteRange) -> Vec<Extent> {
-        let _ = range;
-        Vec::new()
+        self.image.state.read(|state| lookup(&self.image.geometry, &state.maps, range))
     }
 
-    /// The header, with the flags as they are now.
+    /// The header, with its flags as they are now.
     #[must_use]
     pub fn header(&self) -> Header {
-        self.inner.header.clone()
+        self.image.state.read(|state| state.header.clone())
     }
 
     /// Where everything is.
     #[must_use]
     pub fn geometry(&self) -> &Geometry {
-        &self.inner.geometry
+        &self.image.geometry
     }
 
     /// Whether the rest of the base is being copied.
     #[must_use]
     pub fn prefetch_state(&self) -> PrefetchState {
-        PrefetchState::Off
+        self.image.state.read(|state| state.prefetch)
     }
 
     /// Bytes the guest sees.
     #[must_use]
     pub fn virtual_size(&self) -> u64 {
-        self.inner.geometry.virtual_size
+        self.image.geometry.virtual_size
+    }
+
+    /// The disks the image consists of.
+    #[must_use]
+    pub fn disks(&self) -> &Disks {
+        &self.image.barrier.disks
+    }
+
+    /// A copy of everything the image knows.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.image.state.read(State::clone)
+    }
+
+    /// A second image in the same state, on disks that hold the same bytes. Nothing is read or
+    /// written, and no background work is started.
+    ///
+    /// # Panics
+    /// If a request is in flight: the copy would wait for it forever.
+    #[must_use]
+    pub fn fork(&self, disks: Disks) -> Self {
+        assert_eq!(self.image.requests.inside(), 0, "requests are in flight");
+        let (geometry, options) = (self.image.geometry.clone(), self.image.options.clone());
+        Self { image: Arc::new(Image::new(geometry, options, disks, self.state())) }
+    }
+}
+
+impl Image {
+    pub(super) fn new(
+        geometry: Geometry,
+        options: OpenOptions,
+        disks: Disks,
+        state: State,
+    ) -> Self {
+        let journal_order = if options.planted.has(Bug::JournalWaitersLifo) {
+            WakeOrder::LastComeFirstServed
+        } else {
+            WakeOrder::FirstComeFirstServed
+        };
+        Self {
+            geometry,
+            barrier: Barrier::new(disks, Arc::clone(&options.runtime)),
+            options,
+            state: Shared::new(state),
+            requests: Gate::new(),
+            locks: RangeLock::new(),
+            journal_turn: Mutex::new(journal_order),
+            journal_writes: Gate::new(),
+            maps_turn: Mutex::new(WakeOrder::FirstComeFirstServed),
+            dirty_turn: Mutex::new(WakeOrder::FirstComeFirstServed),
+            growth_turn: Mutex::new(WakeOrder::FirstComeFirstServed),
+            stopping: Event::new(),
+        }
+    }
+
+    pub(super) fn planted(&self) -> PlantedBugs {
+        self.options.planted
+    }
+
+    pub(super) fn event(&self, event: &'static str) {
+        self.options.runtime.event(event);
+    }
+
+    pub(super) fn journal(&self) -> Option<&JournalGeometry> {
+        self.geometry.journal.as_ref()
+    }
+
+    /// Whether there is a bitmap or a table.
+    pub(super) fn has_maps(&self) -> bool {
+        self.geometry.base.is_some() || self.geometry.compact.is_some()
+    }
+
+    pub(super) fn is_writable(&self) -> bool {
+        self.options.access == Access::ReadWrite
+    }
+
+    /// The range of a request, if it is made of sectors of the virtual disk.
+    pub(super) fn guest_range(&self, offset: u64, len: u64) -> Result<ByteRange, Error> {
+        let refuse = |what, rule, found: u64| {
+            Err(Error::InvalidArgument { what, rule, found: found.to_string() })
+        };
+        if !offset.is_multiple_of(SECTOR) {
+            return refuse("offset", "is a multiple of 512", offset);
+        }
+        if !len.is_multiple_of(SECTOR) {
+            return refuse("length", "is a multiple of 512", len);
+        }
+        match offset.checked_add(len) {
+            Some(end) if end <= self.geometry.virtual_size => Ok(ByteRange::new(offset, len)),
+            _ => refuse("range", "ends within the virtual disk", offset.saturating_add(len)),
+        }
+    }
+
+    /// Waits for a guest range.
+    pub(super) async fn lock(&self, key: LockKey, range: ByteRange, mode: LockMode) -> RangeGuard {
+        let locking = self.locks.lock(key, range, mode);
+        if !locking.is_granted() {
+            self.event(events::LOCK_WAIT);
+        }
+        locking.await
+    }
+
+    /// Goes on with a request whose caller has gone. From now on its range shuts out later
+    /// requests, also where it was shared.
+    fn detach<F>(&self, key: LockKey, rest: F)
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        self.locks.make_exclusive(key);
+        self.event(events::WRITE_DETACHED);
+        // Nobody is left to be told whether it worked; the latch of the barrier keeps what matters.
+        let task: BoxTask = Box::pin(async move { drop(rest.await) });
+        self.options.runtime.spawn("detached", task);
     }
 }

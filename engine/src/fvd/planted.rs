@@ -79,6 +79,8 @@ bugs! {
     JournalRecordStride = "fvd-journal-record-stride",
     /// The rest of a journal sector keeps what an earlier, longer record left there.
     MissingEndMark = "fvd-missing-end-mark",
+    /// A block counts as recorded when its journal write is submitted, not when it is done.
+    StaleBitsBeforeRecord = "fvd-stale-bits-before-record",
     /// Without a journal, flush does not write the maps.
     FlushWithoutJournal = "fvd-flush-without-journal",
     /// Replay applies records without checking ranges and duplicate physical chunks.

@@ -101,7 +101,7 @@ impl State {
     pub(super) fn next_event(
         &mut self,
         strategy: &mut dyn Strategy,
-    ) -> Result<(Event, Label), Step> {
+    ) -> Result<(Event, Label), Box<Step>> {
         let mut enabled = std::mem::take(&mut self.enabled);
         enabled.list(self);
         let chosen = self.choose_event(&enabled, strategy);
@@ -113,15 +113,16 @@ impl State {
         &mut self,
         enabled: &Enabled,
         strategy: &mut dyn Strategy,
-    ) -> Result<(Event, Label), Step> {
+    ) -> Result<(Event, Label), Box<Step>> {
         if enabled.events.is_empty() {
-            return Err(self.no_event());
+            return Err(Box::new(self.no_event()));
         }
         if self.steps >= self.options.step_cap {
-            return Err(Step::StepCap);
+            return Err(Box::new(Step::StepCap));
         }
-        let index =
-            self.choose(ChoiceKind::Event, &enabled.labels, strategy).map_err(Step::Diverged)?;
+        let index = self
+            .choose(ChoiceKind::Event, &enabled.labels, strategy)
+            .map_err(|divergence| Box::new(Step::Diverged(divergence)))?;
         self.steps += 1;
         let label = enabled.labels[index];
         self.past = mix(self.past, label.key());

@@ -138,9 +138,9 @@ impl World {
         let step = match self.core.with(|state| state.next_event(&mut **strategy)) {
             Ok((event, label)) => match self.perform(event, strategy) {
                 Ok(()) => Step::Ran(label),
-                Err(end) => end,
+                Err(end) => *end,
             },
-            Err(end) => end,
+            Err(end) => *end,
         };
         if step.is_end() {
             self.end = Some(step.clone());
@@ -241,7 +241,7 @@ impl World {
         }
     }
 
-    fn perform(&mut self, event: Event, strategy: &mut Box<dyn Strategy>) -> Result<(), Step> {
+    fn perform(&mut self, event: Event, strategy: &mut Box<dyn Strategy>) -> Result<(), Box<Step>> {
         match event {
             Event::Poll(place) => {
                 let task = self.core.with(|state| state.tasks.take_ready(place));
@@ -266,7 +266,7 @@ impl World {
         }
     }
 
-    fn poll(&mut self, task: TaskIndex, strategy: &mut Box<dyn Strategy>) -> Result<(), Step> {
+    fn poll(&mut self, task: TaskIndex, strategy: &mut Box<dyn Strategy>) -> Result<(), Box<Step>> {
         // A task that was spawned from outside of any step has not been taken over yet.
         if task.0 >= self.futures.len() {
             self.adopt_spawned();
@@ -293,7 +293,7 @@ impl World {
         task: TaskIndex,
         request: &dyn GiveUp,
         strategy: &mut Box<dyn Strategy>,
-    ) -> Result<(), Step> {
+    ) -> Result<(), Box<Step>> {
         let waker = lend(&self.core, task, strategy, || request.give_up())?;
         wake(waker);
         self.adopt_spawned();
@@ -303,20 +303,23 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        let (spawned, requests, timers, guests) = self.core.with(|state| {
+        let (spawned, guests, wakers) = self.core.with(|state| {
             state.torn_down = true;
-            (
-                std::mem::take(&mut state.spawned),
-                state.requests.clear(),
-                state.timers.clear(),
-                std::mem::take(&mut state.guest_requests.pending),
-            )
+            let wakers = (state.requests.clear(), state.timers.clear());
+            let spawned = std::mem::take(&mut state.spawned);
+            (spawned, std::mem::take(&mut state.guest_requests.pending), wakers)
         });
+        // The execution is over: what a destructor says now is not a finding.
         for running in self.futures.drain(..) {
-            // The execution is over: what a destructor says now is not a finding.
             let _ignored = catch(|| drop(running));
         }
-        let _ignored = catch(|| drop((spawned, requests, timers, guests)));
+        for future in spawned {
+            let _ignored = catch(|| drop(future));
+        }
+        for guest in guests {
+            let _ignored = catch(|| drop(guest));
+        }
+        let _ignored = catch(|| drop(wakers));
     }
 }
 
@@ -391,7 +394,7 @@ fn lend<R>(
     task: TaskIndex,
     strategy: &mut Box<dyn Strategy>,
     body: impl FnOnce() -> R,
-) -> Result<R, Step> {
+) -> Result<R, Box<Step>> {
     let lent = std::mem::replace(strategy, Box::new(LentOut));
     core.with(|state| {
         state.current = Some(task);
@@ -405,10 +408,10 @@ fn lend<R>(
     });
     *strategy = returned.expect("a coin puts it back");
     if let Some(divergence) = divergence {
-        return Err(Step::Diverged(divergence));
+        return Err(Box::new(Step::Diverged(divergence)));
     }
     result.map_err(|Caught { message, location }| {
-        Step::Panicked(Panicked { task, message, location })
+        Box::new(Step::Panicked(Panicked { task, message, location }))
     })
 }
 

@@ -46,12 +46,7 @@ fn power_cut(system: &dyn System, cut: &Cut) -> PowerCut {
 }
 
 /// `sector 17 (journal sector 1)`.
-fn variable_name(
-    system: &dyn System,
-    disk: usize,
-    space: &CrashSpace,
-    variable: usize,
-) -> String {
+fn variable_name(system: &dyn System, disk: usize, space: &CrashSpace, variable: usize) -> String {
     let label = space.label(variable);
     match space.sector(variable) {
         Some(sector) => {

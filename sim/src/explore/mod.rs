@@ -26,9 +26,7 @@ use crate::explore::plan::Plan;
 use crate::explore::search::{Outcome, Search};
 use crate::scenario::{Crashes, Scenario, Schedules};
 use crate::schedule::{AfterTrace, Exhaustive, Fifo, Random, Replay, Strategy};
-use crate::verdict::{
-    CrashReach, Goals, ScenarioResult, ScheduleReach, Verdict, Violation,
-};
+use crate::verdict::{CrashReach, Goals, ScenarioResult, ScheduleReach, Verdict, Violation};
 
 /// What is asked of a search besides the scenario.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,10 +74,7 @@ pub fn run(
     let mut cuts = Cuts::new(Arc::clone(&plan.system), explorer(&scenario), plan.later.clone());
     let mut strategy = strategy(&scenario);
     let outcome = Search::new(&plan, &mut cuts).run(&mut strategy, &mut |outcome, cuts| {
-        progress(Progress {
-            executions: outcome.executions,
-            recoveries: cuts.counts.recoveries,
-        });
+        progress(Progress { executions: outcome.executions, recoveries: cuts.counts.recoveries });
     });
     result(&scenario, &plan, outcome, cuts)
 }
@@ -131,7 +126,12 @@ fn strategy(scenario: &Scenario) -> Box<dyn Strategy> {
     }
 }
 
-fn result(scenario: &Scenario, plan: &Plan, mut outcome: Outcome, mut cuts: Cuts) -> ScenarioResult {
+fn result(
+    scenario: &Scenario,
+    plan: &Plan,
+    mut outcome: Outcome,
+    mut cuts: Cuts,
+) -> ScenarioResult {
     let mut events = std::mem::take(&mut outcome.events);
     events.append(&mut cuts.events);
     let (met, unmet): (Vec<String>, Vec<String>) =
@@ -203,10 +203,7 @@ fn shortfalls(
     if cuts.counts.sampled_points > 0 {
         reasons.push(format!(
             "{} of {} crash points have too many states and were sampled: {} of {} states seen",
-            cuts.counts.sampled_points,
-            cuts.counts.points,
-            cuts.counts.visited,
-            cuts.counts.states
+            cuts.counts.sampled_points, cuts.counts.points, cuts.counts.visited, cuts.counts.states
         ));
     }
     reasons.extend(unmet.iter().map(|goal| format!("goal not met: {goal}")));

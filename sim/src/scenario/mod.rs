@@ -6,14 +6,19 @@
 //! asks for, workloads stay inside the virtual disk. The shapes of the text live in `file`, the
 //! rules beyond shape in `convert`, the printer in `print`.
 
+mod convert;
 mod disks;
-mod explore;
+mod error;
 mod expect;
+mod explore;
+mod file;
+mod print;
 mod replay;
 pub mod size;
 mod system;
 
 pub use disks::{AnyFault, Faults, PlacedFault, PlacedFaultKind};
+pub use error::FileError;
 pub use expect::{Expect, Expected};
 pub use explore::{Client, Crashes, Explore, Schedules};
 pub use replay::{DiskLeft, Left, PowerCut, Replay};

@@ -4,12 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-const UNITS: [(u64, &str, &str); 4] = [
-    (1 << 40, "T", "TiB"),
-    (1 << 30, "G", "GiB"),
-    (1 << 20, "M", "MiB"),
-    (1 << 10, "K", "KiB"),
-];
+const UNITS: [(u64, &str, &str); 4] =
+    [(1 << 40, "T", "TiB"), (1 << 30, "G", "GiB"), (1 << 20, "M", "MiB"), (1 << 10, "K", "KiB")];
 
 /// A number of bytes in an operation: prints as `0`, `512`, `4K`, `1M`.
 ///

@@ -34,7 +34,7 @@ pub struct FvdSpec {
     /// What happens after creation and before exploration. The image is open when it starts, and
     /// is closed after it unless its last session was killed.
     pub setup: Vec<SetupOp>,
-    /// The bugs planted in the engine, in order of declaration, for the explored sessions.
+    /// The bugs planted in the engine for the explored sessions, in the order of the file.
     pub planted: Vec<Bug>,
 }
 
@@ -79,6 +79,18 @@ pub struct PrefetchSpec {
     pub throttle: Option<ThrottleSpec>,
 }
 
+impl BaseSpec {
+    /// [`Self::max_copy_on_read`] where a scenario does not say.
+    pub const MAX_COPY_ON_READ: u64 = 2_000_000;
+}
+
+impl PrefetchSpec {
+    /// [`Self::slots`] where a scenario does not say.
+    pub const SLOTS: u32 = 2;
+    /// [`Self::bytes`] where a scenario does not say.
+    pub const BYTES: u64 = 1 << 20;
+}
+
 /// When background copying pauses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ThrottleSpec {
@@ -94,6 +106,19 @@ pub struct ThrottleSpec {
     pub min_write: u32,
     /// How long to pause, whole milliseconds, above zero.
     pub pause: Duration,
+}
+
+impl Default for ThrottleSpec {
+    fn default() -> Self {
+        Self {
+            read_measure: Duration::from_millis(100),
+            write_measure: Duration::from_millis(100),
+            alpha: 80,
+            min_read: 5120,
+            min_write: 5120,
+            pause: Duration::from_secs(30),
+        }
+    }
 }
 
 /// What storage holds where nothing was written.

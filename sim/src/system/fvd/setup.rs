@@ -3,20 +3,22 @@
 //! The set-up runs without planted bugs and without faults, on disks that answer at once. What the
 //! guest must read afterwards is computed from the operations, not asked of the engine.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use plugpull_engine::fvd::create::{CreateOptions, create};
+use plugpull_engine::fvd::create::{
+    BaseOptions, CompactOptions, CreateOptions, JournalSize, PrefetchOptions, create,
+};
 use plugpull_engine::fvd::geometry::Geometry;
 use plugpull_engine::fvd::header::Header;
 use plugpull_engine::fvd::planted::PlantedBugs;
 use plugpull_engine::fvd::{Access, Fvd};
 use plugpull_engine::{ByteRange, Error, SECTOR};
 
+use crate::crash::DirectWorld;
 use crate::crash::direct::Stuck;
-use crate::crash::{DirectWorld, direct};
 use crate::disk::{DiskSpec, Image};
 use crate::oracle::stamp::{self, Origin};
-use crate::scenario::{self, BaseSpec, FvdSpec, StorageContent};
+use crate::scenario::{self, BaseSpec, FvdSpec, PrefetchSpec, StorageContent};
 use crate::system::fvd::describe::Layout;
 use crate::system::fvd::{FvdSystem, Opening};
 use crate::workload::{GuestOp, SetupOp};
@@ -114,9 +116,8 @@ impl Setup<'_> {
         let options = create_options(spec);
         let disks = self.world.disks();
         let base = spec.base.as_ref().map(|_| disks.last().expect("the base").clone());
-        let data = spec.data_file.then(|| disks[1].clone());
         self.step("create", async move {
-            create(disks[0].as_ref(), data.as_deref(), base.as_deref(), &options).await
+            create(disks[0].as_ref(), &options, base.as_deref()).await.map(drop)
         })
     }
 
@@ -303,4 +304,51 @@ fn queries(size: u64, touched: &[ByteRange]) -> Vec<ByteRange> {
     }
     merged
 }
-fn create_options(_: &FvdSpec) -> CreateOptions { CreateOptions }
+
+/// What the scenario leaves out takes the engine's defaults.
+fn create_options(spec: &FvdSpec) -> CreateOptions {
+    CreateOptions {
+        virtual_size: spec.size,
+        base: spec.base.as_ref().map(base_options),
+        data_file: if spec.data_file { "data".to_owned() } else { String::new() },
+        compact: spec.compact.map(|compact| CompactOptions {
+            chunk_size: Some(compact.chunk),
+            storage_grow_unit: Some(compact.grow_unit),
+        }),
+        journal_size: spec.journal.map_or(JournalSize::None, JournalSize::Bytes),
+        ..CreateOptions::default()
+    }
+}
+
+fn base_options(base: &BaseSpec) -> BaseOptions {
+    BaseOptions {
+        block_size: Some(base.block),
+        copy_on_read: base.copy_on_read,
+        max_outstanding_copy_on_read_data: base.max_copy_on_read,
+        detect_sparse_hole: base.detect_holes,
+        prefetch: base.prefetch.as_ref().map(prefetch_options).unwrap_or_default(),
+        ..BaseOptions::new("base")
+    }
+}
+
+fn prefetch_options(prefetch: &PrefetchSpec) -> PrefetchOptions {
+    let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+    let millis = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+    let options = PrefetchOptions {
+        start_delay: number(prefetch.start_delay),
+        slots: number(prefetch.slots),
+        bytes: Some(i32::try_from(prefetch.bytes).unwrap_or(i32::MAX)),
+        throttle_time: 0,
+        ..PrefetchOptions::default()
+    };
+    let Some(throttle) = &prefetch.throttle else { return options };
+    PrefetchOptions {
+        read_measure_time: millis(throttle.read_measure),
+        write_measure_time: millis(throttle.write_measure),
+        alpha: number(throttle.alpha),
+        min_read_throughput: number(throttle.min_read),
+        min_write_throughput: number(throttle.min_write),
+        throttle_time: millis(throttle.pause),
+        ..options
+    }
+}

@@ -1,5 +1,7 @@
 //! What an engine needs besides disks: background tasks, a clock, a coin, and an ear for events.
 
+pub mod local;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
