@@ -3,6 +3,7 @@
 //! | part | files |
 //! |---|---|
 //! | what is on disk | [`header`], [`geometry`], [`bitmap`], [`table`], [`journal`] |
+//! | offline | [`create`], [`check`], [`grow`], [`probe`](probe::probe) |
 //! | opening and closing | `open`, `recover`, `close` |
 //! | where things live | [`map`], [`maps`], `chunk_space` |
 //! | deciding | `plan`, `runs`, `journal_plan` |
@@ -14,6 +15,7 @@
 mod barrier;
 pub mod bitmap;
 pub mod changed;
+pub mod check;
 mod chunk_space;
 mod close;
 mod copy_on_read;
@@ -24,6 +26,7 @@ pub mod events;
 mod flush;
 mod fvd_disk;
 pub mod geometry;
+pub mod grow;
 pub mod header;
 mod image;
 pub mod journal;
@@ -32,6 +35,7 @@ mod journal_space;
 pub mod map;
 pub mod maps;
 mod open;
+mod physical_set;
 mod plan;
 pub mod planted;
 mod prefetch;
@@ -44,6 +48,7 @@ mod runs;
 mod store;
 pub mod table;
 mod throughput;
+mod validate;
 mod write;
 mod write_maps;
 
