@@ -3,6 +3,7 @@
 //! | part | files |
 //! |---|---|
 //! | what is on disk | [`header`], [`geometry`], [`bitmap`], [`table`], [`journal`] |
+//! | offline | [`create`], [`check`], [`grow`], [`probe`](probe::probe) |
 //! | opening and closing | `open`, `recover`, `close` |
 //! | where things live | [`map`], [`maps`], `chunk_space` |
 //! | deciding | `plan`, `runs`, `journal_plan` |
@@ -47,6 +48,7 @@ mod runs;
 mod store;
 pub mod table;
 mod throughput;
+mod validate;
 mod write;
 mod write_maps;
 

@@ -6,3 +6,6 @@ mod grow;
 mod hostile;
 mod journal;
 mod mem_disk;
+mod model;
+mod random;
+mod world;
