@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use plugpull_report::text;
 use plugpull_sim::explore::{self, ReplayEnd};
+use plugpull_sim::verdict::Invariant;
 
 use crate::failure::Failure;
 use crate::output;
@@ -26,28 +26,24 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
              `plugpull run {path}`"
         )));
     };
-    let mut count = 0u64;
-    let end = explore::replay(&loaded.scenario, &mut |step| {
-        count += 1;
-        output::line(&format!("{count:5}  {step}"));
-    });
+    let end = explore::replay(&loaded.scenario, &mut output::line);
     output::line("");
     Ok(match end {
         ReplayEnd::Reproduced(violation) => {
             output::line("reproduced:");
-            output::print(&text::violation(&violation));
+            tell(violation.invariant, &violation.message);
             0
         }
         ReplayEnd::Different(violation) => {
             output::line("something else is violated now:");
-            output::print(&text::violation(&violation));
+            tell(violation.invariant, &violation.message);
             output::line("the file says:");
-            output::line(&format!("  {}: {}", replay.invariant, replay.message));
+            tell(replay.invariant, &replay.message);
             1
         }
         ReplayEnd::Held => {
             output::line("nothing is violated any more; the file says:");
-            output::line(&format!("  {}: {}", replay.invariant, replay.message));
+            tell(replay.invariant, &replay.message);
             1
         }
         ReplayEnd::Diverged(why) => {
@@ -57,4 +53,9 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
             )));
         }
     })
+}
+
+fn tell(invariant: Invariant, message: &str) {
+    output::line(&format!("  {invariant}: {message}"));
+    output::line(&format!("  {}", invariant.sentence()));
 }

@@ -36,7 +36,8 @@ impl NewFile {
             // As an ordinary new file, so that the user's mask applies.
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(folder(path))
-            .map_err(|error| file_error(path, error))?;
+            // The name in the error is that of the partial file: nothing the user knows.
+            .map_err(|error| file_error(path, format_args!("cannot be made: {}", error.kind())))?;
         Ok(Self { file, path: path.to_owned(), force })
     }
 
@@ -64,4 +65,49 @@ impl NewFile {
 /// The folder that `path` is in.
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "only counts")]
+    fn a_file_has_its_name_only_when_it_is_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let entries = || fs::read_dir(folder.path()).unwrap().count();
+
+        let given_up = NewFile::start(&path, false).unwrap();
+        assert!(!path.exists());
+        assert_eq!(entries(), 1);
+        drop(given_up);
+        assert_eq!(entries(), 0);
+
+        fs::write(NewFile::start(&path, false).unwrap().file.path(), "lost").unwrap();
+        let new = NewFile::start(&path, false).unwrap();
+        fs::write(new.file.path(), "new").unwrap();
+        new.finish().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(entries(), 1);
+
+        assert!(NewFile::start(&path, false).is_err());
+        let newer = NewFile::start(&path, true).unwrap();
+        fs::write(newer.file.path(), "newer").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        newer.finish().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "newer");
+    }
+
+    #[test]
+    fn a_file_that_appears_meanwhile_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let new = NewFile::start(&path, false).unwrap();
+        fs::write(&path, "somebody else's").unwrap();
+        assert!(new.finish().is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "somebody else's");
+    }
 }

@@ -170,6 +170,7 @@ pub(crate) fn hostile_images() -> Vec<HostileImage> {
     not_a_header(&mut cases);
     sizes(&mut cases);
     base_fields(&mut cases);
+    prefetch_fields(&mut cases);
     chunk_fields(&mut cases);
     journal_fields(&mut cases);
     regions(&mut cases);
@@ -292,6 +293,30 @@ fn base_fields(cases: &mut Cases) {
     );
     put(&mut bytes, offset::base_img_size, &(1_i64 << 25).to_le_bytes());
     cases.add("a base twice as long as its bitmap", bytes, bits);
+}
+
+fn prefetching() -> Vec<u8> {
+    let mut bytes = mixed();
+    put(&mut bytes, offset::prefetch_start_delay, &1_i32.to_le_bytes());
+    bytes
+}
+
+fn prefetch_fields(cases: &mut Cases) {
+    let bytes = Corrupt("header", "bytes_per_prefetch is a positive multiple of block_size");
+    for value in [0, -4096, 1, 4097, i32::MAX, i32::MIN] {
+        cases.int(prefetching, offset::bytes_per_prefetch, value, bytes);
+    }
+    for (at, rule) in [
+        (offset::num_prefetch_slots, "num_prefetch_slots is positive"),
+        (offset::prefetch_perf_calc_alpha, "prefetch_perf_calc_alpha is 0 to 100"),
+        (offset::prefetch_read_throughput_measure_time, "read_throughput_measure_time is not"),
+        (offset::prefetch_write_throughput_measure_time, "write_throughput_measure_time is not"),
+        (offset::prefetch_throttle_time, "prefetch_throttle_time is not negative"),
+    ] {
+        cases.int(prefetching, at, -1, Corrupt("header", rule));
+    }
+    cases.int(prefetching, offset::num_prefetch_slots, i32::MAX, Accepted);
+    cases.int(mixed, offset::bytes_per_prefetch, -1, Accepted);
 }
 
 fn chunk_fields(cases: &mut Cases) {

@@ -9,8 +9,3 @@ mod mem_disk;
 mod model;
 mod random;
 mod world;
-
-/// How many random cases to run, unless the environment asks for more.
-fn cases(default: u64) -> u64 {
-    std::env::var("CASES").map_or(default, |cases| cases.parse().unwrap())
-}

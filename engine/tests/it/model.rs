@@ -89,8 +89,7 @@ impl Sector {
 
 impl Model {
     pub(crate) fn new(values: impl Iterator<Item = Value>) -> Self {
-        let sector =
-            |value| Sector { live: value, initial: vec![value], writes: Vec::new() };
+        let sector = |value| Sector { live: value, initial: vec![value], writes: Vec::new() };
         let state = State { sectors: values.map(sector).collect(), ..State::default() };
         Self { state: Arc::new(Shared::new(state)) }
     }

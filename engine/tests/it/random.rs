@@ -6,7 +6,7 @@ use std::sync::Arc;
 use plugpull_engine::fvd::create::{
     BaseOptions, CompactOptions, CreateOptions, JournalSize, PrefetchOptions, create,
 };
-use plugpull_engine::fvd::planted::PlantedBugs;
+use plugpull_engine::fvd::planted::{Bug, PlantedBugs};
 use plugpull_engine::fvd::resolver::{BoxFuture, Resolver, Role};
 use plugpull_engine::fvd::{Access, Fvd, OpenOptions};
 use plugpull_engine::{ByteRange, Disk, Error, ErrorKind};
@@ -162,7 +162,10 @@ impl Machine {
 
     fn read_all(&self, case: &Case, fvd: &Fvd) -> Vec<u8> {
         let (fvd, len) = (fvd.clone(), case.sectors * 512);
-        self.world.run(None, async move { fvd.read(ByteRange::new(0, len)).await }).unwrap().unwrap()
+        self.world
+            .run(None, async move { fvd.read(ByteRange::new(0, len)).await })
+            .unwrap()
+            .unwrap()
     }
 }
 
@@ -204,10 +207,7 @@ async fn client(world: World, fvd: Fvd, model: Model, case: Case, ops: u64) {
 }
 
 /// Polls the request a few times, then drops it. Whether it succeeded before.
-async fn drop_after(
-    request: impl Future<Output = Result<(), Error>>,
-    mut polls: u64,
-) -> bool {
+async fn drop_after(request: impl Future<Output = Result<(), Error>>, mut polls: u64) -> bool {
     let mut request = Box::pin(request);
     std::future::poll_fn(|context| {
         if let std::task::Poll::Ready(result) = request.as_mut().poll(context) {
@@ -232,9 +232,9 @@ fn create_image(case: &Case) -> Vec<Vec<u8>> {
     let options = case.options();
     let image = Arc::clone(&machine.disks[IMAGE]);
     let base_disk = case.base_sectors.map(|_| Arc::clone(&machine.disks[BASE]));
-    let created = machine.world.run(None, async move {
-        create(&*image, &options, base_disk.as_deref()).await
-    });
+    let created = machine
+        .world
+        .run(None, async move { create(&*image, &options, base_disk.as_deref()).await });
     created.unwrap().unwrap();
     vec![machine.world.visible(IMAGE), data, base]
 }
@@ -244,7 +244,6 @@ fn run(seed: u64, adjust: impl FnOnce(&mut Case)) -> Events {
     let mut numbers = Numbers(seed);
     let mut case = Case::draw(&mut numbers);
     adjust(&mut case);
-    if std::env::var("TRACE").is_ok() { eprintln!("{case:?}"); }
     let model = Model::new((0..case.sectors).map(|sector| case.base_value(sector)));
     let mut contents = create_image(&case);
     let mut seen = Events::new();
@@ -265,7 +264,6 @@ fn run(seed: u64, adjust: impl FnOnce(&mut Case)) -> Events {
         for (event, count) in machine.world.events() {
             *seen.entry(event).or_default() += count;
         }
-        if std::env::var("TRACE").is_ok() { eprintln!("session {:?} {:?}", opened.as_ref().map(|o| o.as_ref().err()), machine.world.events()); }
         contents = machine.world.cut_power();
         contents[BASE].clone_from(&machine.world.visible(BASE));
         // What a reader sees without writing is what recovery makes durable.
@@ -282,16 +280,11 @@ fn run(seed: u64, adjust: impl FnOnce(&mut Case)) -> Events {
     seen
 }
 
-fn session_of(
-    machine: &Machine,
-    case: &Case,
-    fvd: &Fvd,
-    model: &Model,
-    numbers: &mut Numbers,
-) {
+fn session_of(machine: &Machine, case: &Case, fvd: &Fvd, model: &Model, numbers: &mut Numbers) {
     machine.world.fail_one_in(case.fail_one_in);
     let (world, fvd) = (machine.world.clone(), fvd.clone());
-    let ops = 1 + numbers.below(12);
+    let longest = if numbers.one_in(4) { 60 } else { 12 };
+    let ops = 1 + numbers.below(longest);
     let clients = (0..case.clients).map({
         let (world, fvd, model, case) = (world.clone(), fvd.clone(), model.clone(), case.clone());
         move |_| {
@@ -300,7 +293,7 @@ fn session_of(
         }
     });
     let clients = futures_util::future::join_all(clients);
-    let cut = (!numbers.one_in(3)).then(|| numbers.below(60 * case.clients));
+    let cut = (!numbers.one_in(3)).then(|| numbers.below(5 * ops * case.clients));
     if world.run(cut, async move { clients.await.len() }).is_none() {
         return;
     }
@@ -331,16 +324,70 @@ fn session_of(
     world.run(Some(numbers.below(60)), ops);
 }
 
+/// The first of `seeds` for which a run fails.
+fn first_failure(
+    seeds: std::ops::Range<u64>,
+    adjust: impl Fn(&mut Case) + std::panic::RefUnwindSafe,
+    seen: &mut Events,
+) -> Option<u64> {
+    for seed in seeds {
+        match std::panic::catch_unwind(|| run(seed, &adjust)) {
+            Ok(events) => {
+                events
+                    .into_iter()
+                    .for_each(|(event, count)| *seen.entry(event).or_default() += count);
+            }
+            Err(_) => return Some(seed),
+        }
+    }
+    None
+}
+
 #[test]
 fn survives_whatever_happens() {
     let mut seen = Events::new();
-    let first = std::env::var("FIRST").map_or(0, |s| s.parse().unwrap());
-    for seed in first..first + crate::cases(400) {
-        let events = std::panic::catch_unwind(|| run(seed, |_| {}));
-        let Ok(events) = events else { panic!("seed {seed}") };
-        for (event, count) in events {
-            *seen.entry(event).or_default() += count;
-        }
+    assert_eq!(first_failure(0..300, |_| {}, &mut seen), None);
+    let expected = [
+        "barrier-lost",
+        "chunk-allocated",
+        "chunk-reused",
+        "chunk-zero-filled",
+        "closed-clean",
+        "copied-on-read",
+        "copy-on-write",
+        "journal-cleared",
+        "journal-recycled",
+        "journal-replayed",
+        "journal-written",
+        "lock-wait",
+        "maps-written",
+        "prefetch-finished",
+        "storage-grown",
+        "write-detached",
+    ];
+    for event in expected {
+        assert!(seen.contains_key(event), "{event} never happened: {seen:#?}");
     }
-    if std::env::var("SHOW").is_ok() { panic!("{seen:#?}") }
+    assert!(!seen.contains_key("journal-waiter-overtaken"));
+}
+
+/// The test above would notice these; it is not blind.
+#[test]
+fn notices_planted_bugs() {
+    for bug in [
+        Bug::JournalBeforeData,
+        Bug::ExtensionNotDurable,
+        Bug::CopyOnReadBitsBeforeData,
+        Bug::FillNotJournaled,
+        Bug::RecycledChunkShowsOldData,
+        Bug::FailedOpenMarksClean,
+        Bug::ReadonlyOpenSkipsRecovery,
+        Bug::CloseIgnoresMapError,
+        Bug::NewChunkTakenForZero,
+        Bug::FlushWithoutJournal,
+    ] {
+        let plant = |case: &mut Case| case.planted = PlantedBugs::of(&[bug]);
+        let found = first_failure(0..300, plant, &mut Events::new());
+        assert!(found.is_some(), "{bug:?} was not noticed");
+    }
 }

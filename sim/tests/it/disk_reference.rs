@@ -686,11 +686,11 @@ fn random_histories_allow_what_the_reference_allows() {
     let random = ChaCha8Rng::seed_from_u64(0);
     let mut generator = Generator { random, letter: b'P', keys: BTreeMap::new() };
     let mut compared = 0;
-    for seed in 0..1200 {
+    for seed in 0..1000 {
         generator.random = ChaCha8Rng::seed_from_u64(seed);
         compared += generator.history();
     }
     let spaces = generator.keys.len();
-    assert!(spaces > 5_000, "only {spaces} different crash spaces");
-    assert!(compared > 60_000, "only {compared} crash images compared");
+    assert!(spaces > 2_000, "only {spaces} different crash spaces");
+    assert!(compared > 50_000, "only {compared} crash images compared");
 }

@@ -2,5 +2,6 @@
 
 mod disk_histories;
 mod disk_reference;
+mod disk_requests;
 mod disk_truth_table;
 mod executor;
