@@ -56,4 +56,3 @@ pub use barrier::Disks;
 pub use fvd_disk::FvdDisk;
 pub use image::{Access, Fvd, OpenOptions, PrefetchState, State};
 pub use map::{Extent, Location};
-mod validate;

@@ -213,6 +213,10 @@ impl Cuts {
                 return Err(Finding { invariant: self.system.refusal(&error), message });
             }
         };
+        // Structure first: its violations say more than the content that they lead to.
+        if let Some(finding) = device.check() {
+            return Err(finding);
+        }
         let points = world.take_points();
         let mut content = wants_content.then(|| Image::zeroed(self.system.virtual_len()));
         for &query in self.system.queries() {
@@ -228,9 +232,6 @@ impl Cuts {
             if let Some(content) = &mut content {
                 content.write(query.offset, &bytes);
             }
-        }
-        if let Some(finding) = device.check() {
-            return Err(finding);
         }
         Ok(Some(Recovered { device, points, content }))
     }

@@ -126,7 +126,7 @@ impl System for FvdSystem {
     /// chunks share a physical one: then that is the damage.
     fn refusal(&self, error: &Error) -> Invariant {
         match error {
-            Error::Corrupt { rule, .. } if rule.contains("two virtual chunks") => Invariant::FInj,
+            Error::Corrupt { rule, .. } if rule.starts_with("no two") => Invariant::FInj,
             _ => Invariant::DDur,
         }
     }
