@@ -62,7 +62,7 @@ pub enum PrefetchState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     /// The header with its flags as they are now.
-    pub header: Header,
+    pub header: Box<Header>,
     /// Bitmap and table.
     pub maps: Maps,
     /// Free chunks.
@@ -184,7 +184,7 @@ impl Fvd {
     /// The header, with its flags as they are now.
     #[must_use]
     pub fn header(&self) -> Header {
-        self.image.state.read(|state| state.header.clone())
+        self.image.state.read(|state| Header::clone(&state.header))
     }
 
     /// Where everything is.

@@ -60,7 +60,7 @@ async fn open(
 
     let zero_init = disks.data.properties().zero_init;
     let state = State {
-        header: header.clone(),
+        header: Box::new(header.clone()),
         chunks: ChunkSpace::of(&loaded.table),
         maps: loaded,
         zero_from: if zero_init { data_len } else { u64::MAX },

@@ -33,9 +33,11 @@ impl Enabled {
     /// Lists what may happen next, in the order that the documentation of
     /// [`ChoicePoint`](super::ChoicePoint) promises. Nothing, if the execution is at its end.
     ///
-    /// A timer fires only when nothing else can happen, and not for daemons alone. Giving up a
-    /// guest request is never the only thing that can happen: a request that only ends when its
-    /// client loses patience hangs.
+    /// The clock moves only when nothing else can happen, and not for daemons alone; timers that
+    /// are due at the present moment fire at any time from then on, so that what they start runs
+    /// beside everything else. Giving up a guest request is never the only thing that can happen: a
+    /// request that only ends when its client loses patience hangs. In a calm world only the first
+    /// event is listed, and requests succeed as far as faults leave that open.
     pub(super) fn list(&mut self, state: &State) {
         self.events.clear();
         self.labels.clear();
@@ -50,8 +52,9 @@ impl Enabled {
         for (place, outcome, label) in state.requests.completions() {
             self.push(Event::Complete { place, outcome }, label);
         }
-        if self.events.is_empty() && !state.tasks.all_ended() {
-            for (place, label) in state.timers.earliest() {
+        if !state.tasks.all_ended() {
+            let clock_may_move = self.events.is_empty();
+            for (place, label) in state.timers.enabled(clock_may_move) {
                 self.push(Event::Fire(place), label);
             }
         }
@@ -60,6 +63,10 @@ impl Enabled {
                 let task = state.tasks.id(request.task);
                 self.push(Event::Cancel(place), Label::Cancel { task, what: request.name });
             }
+        }
+        if state.calm {
+            self.events.truncate(1);
+            self.labels.truncate(1);
         }
     }
 }

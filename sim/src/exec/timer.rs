@@ -40,13 +40,15 @@ impl Timers {
         Some(self.started)
     }
 
-    /// The timers that may fire now, those with the earliest deadline, oldest first.
-    pub(super) fn earliest(&self) -> impl Iterator<Item = (usize, Label)> {
+    /// The timers that may fire now, oldest first: those that are due at the present moment, or, if
+    /// the clock may move, those with the earliest deadline.
+    pub(super) fn enabled(&self, clock_may_move: bool) -> impl Iterator<Item = (usize, Label)> {
         let first = self.pending.iter().map(|timer| timer.deadline).min();
+        let deadline = first.filter(|&first| clock_may_move || first == self.now);
         self.pending
             .iter()
             .enumerate()
-            .filter(move |(_, timer)| Some(timer.deadline) == first)
+            .filter(move |(_, timer)| Some(timer.deadline) == deadline)
             .map(|(place, timer)| (place, Label::Timer { task: timer.task, number: timer.number }))
     }
 
