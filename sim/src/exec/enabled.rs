@@ -30,6 +30,12 @@ impl Enabled {
         self.labels.push(label);
     }
 
+    fn push_timers(&mut self, timers: impl Iterator<Item = (usize, Label)>) {
+        for (place, label) in timers {
+            self.push(Event::Fire(place), label);
+        }
+    }
+
     /// Lists what may happen next, in the order that the documentation of
     /// [`ChoicePoint`](super::ChoicePoint) promises. Nothing, if the execution is at its end.
     ///
@@ -49,14 +55,15 @@ impl Enabled {
         for (place, &task) in ready.iter().enumerate() {
             self.push(Event::Poll(place), Label::Poll(state.tasks.id(task)));
         }
+        let waiting = !state.tasks.all_ended();
+        if waiting {
+            self.push_timers(state.timers.due());
+        }
         for (place, outcome, label) in state.requests.completions() {
             self.push(Event::Complete { place, outcome }, label);
         }
-        if !state.tasks.all_ended() {
-            let clock_may_move = self.events.is_empty();
-            for (place, label) in state.timers.enabled(clock_may_move) {
-                self.push(Event::Fire(place), label);
-            }
+        if waiting && self.events.is_empty() {
+            self.push_timers(state.timers.earliest());
         }
         if !self.events.is_empty() && state.cancels_left > 0 {
             for (place, request) in state.guest_requests.pending.iter().enumerate() {

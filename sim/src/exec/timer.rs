@@ -40,11 +40,17 @@ impl Timers {
         Some(self.started)
     }
 
-    /// The timers that may fire now, oldest first: those that are due at the present moment, or, if
-    /// the clock may move, those with the earliest deadline.
-    pub(super) fn enabled(&self, clock_may_move: bool) -> impl Iterator<Item = (usize, Label)> {
-        let first = self.pending.iter().map(|timer| timer.deadline).min();
-        let deadline = first.filter(|&first| clock_may_move || first == self.now);
+    /// The timers that are due at the present moment, oldest first.
+    pub(super) fn due(&self) -> impl Iterator<Item = (usize, Label)> {
+        self.with_deadline(Some(self.now))
+    }
+
+    /// The timers with the earliest deadline, oldest first: what fires when the clock moves.
+    pub(super) fn earliest(&self) -> impl Iterator<Item = (usize, Label)> {
+        self.with_deadline(self.pending.iter().map(|timer| timer.deadline).min())
+    }
+
+    fn with_deadline(&self, deadline: Option<Duration>) -> impl Iterator<Item = (usize, Label)> {
         self.pending
             .iter()
             .enumerate()
