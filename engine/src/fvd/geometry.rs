@@ -112,7 +112,7 @@ impl Geometry {
     #[must_use]
     pub fn blocks(&self, range: ByteRange) -> std::ops::Range<u64> {
         match &self.base {
-            Some(base) => self.base_range().intersection(range).units(base.block_len),
+            Some(base) => touched(self.base_range(), range, base.block_len),
             None => 0..0,
         }
     }
@@ -134,7 +134,7 @@ impl Geometry {
     pub fn chunks(&self, range: ByteRange) -> std::ops::Range<u32> {
         match &self.compact {
             Some(compact) => {
-                let chunks = self.guest_range().intersection(range).units(compact.chunk_len);
+                let chunks = touched(self.guest_range(), range, compact.chunk_len);
                 let index = |chunk: u64| u32::try_from(chunk).expect("entries fit in 32 bits");
                 index(chunks.start)..index(chunks.end)
             }
@@ -175,6 +175,12 @@ impl Geometry {
     }
 }
 
+/// The units that `range` touches inside `whole`; `0..0` if none.
+fn touched(whole: ByteRange, range: ByteRange, unit: u64) -> std::ops::Range<u64> {
+    let inside = whole.intersection(range);
+    if inside.is_empty() { 0..0 } else { inside.units(unit) }
+}
+
 struct Validation<'a> {
     header: &'a Header,
     metadata_len: u64,
@@ -211,7 +217,7 @@ impl Validation<'_> {
             data_offset,
             separate_data,
             need_zero_init: header.need_zero_init != 0,
-            base: base.filter(|base| base.blocks > 0),
+            base,
             compact,
             journal,
         })

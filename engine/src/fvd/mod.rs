@@ -14,14 +14,18 @@
 mod barrier;
 pub mod bitmap;
 pub mod changed;
+pub mod check;
 mod chunk_space;
 mod close;
 mod copy_on_read;
+pub mod create;
+mod create_options;
 mod dirty;
 pub mod events;
 mod flush;
 mod fvd_disk;
 pub mod geometry;
+pub mod grow;
 pub mod header;
 mod image;
 pub mod journal;

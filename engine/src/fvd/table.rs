@@ -75,21 +75,48 @@ impl Table {
         physical_limit: u32,
         planted: PlantedBugs,
     ) -> Result<Self, Error> {
-        let trusting = planted.has(Bug::HostChunkId);
+        if planted.has(Bug::HostChunkId) {
+            return Ok(Self::load_judged(bytes, entries, |_, _, _| true));
+        }
+        let mut first_problem = None;
+        let table = Self::load_judged(bytes, entries, |table, v, entry| {
+            let judged = table.admit(v, entry, physical_limit);
+            let admitted = judged.is_ok();
+            first_problem = first_problem.take().or(judged.err());
+            admitted
+        });
+        first_problem.map_or(Ok(table), Err)
+    }
+
+    /// The part of a damaged table that [`Self::load`] would accept, each error that it would give
+    /// passed to `problem`.
+    pub(super) fn salvage(
+        bytes: &[u8],
+        entries: u32,
+        physical_limit: u32,
+        mut problem: impl FnMut(Error),
+    ) -> Self {
+        Self::load_judged(bytes, entries, |table, v, entry| {
+            table.admit(v, entry, physical_limit).map_err(&mut problem).is_ok()
+        })
+    }
+
+    /// A table of those stored entries that `admit` lets in; the others stay empty.
+    fn load_judged(
+        bytes: &[u8],
+        entries: u32,
+        mut admit: impl FnMut(&Self, u32, u32) -> bool,
+    ) -> Self {
         let mut table = Self::new(entries);
         for v in 0..entries {
             let at = v as usize * 4;
             let entry = u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-            if entry == EMPTY {
-                continue;
+            if entry != EMPTY && admit(&table, v, entry) {
+                table.entries[v as usize] = entry & !DIRTY;
+                table.used.insert(entry & !DIRTY);
             }
-            if !trusting {
-                table.admit(v, entry, physical_limit)?;
-            }
-            table.entries[v as usize] = entry & !DIRTY;
-            table.used.insert(entry & !DIRTY);
         }
-        Ok(table)
+        table
     }
 
     /// Whether the stored `entry` may be that of the unmapped chunk `v`.
