@@ -29,7 +29,11 @@ impl Images {
     /// If a required archive is not named, or a named one cannot be read.
     pub(crate) fn unpack(wanted: impl Fn(&str) -> bool) -> Option<Self> {
         let Some(path) = setting(ARCHIVE) else {
-            assert_ne!(setting(REQUIRED).as_deref(), Some("1"), "{ARCHIVE} does not name the archive");
+            assert_ne!(
+                setting(REQUIRED).as_deref(),
+                Some("1"),
+                "{ARCHIVE} does not name the archive"
+            );
             skipped(&format!("skipped: {ARCHIVE} does not name the archive of original images"));
             return None;
         };

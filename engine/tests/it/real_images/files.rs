@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use plugpull_engine::file_disk::FileMode;
+use plugpull_engine::fvd::check::{CheckReport, check};
 use plugpull_engine::fvd::planted::PlantedBugs;
 use plugpull_engine::fvd::resolver::{BoxFuture, Resolver, Role};
 use plugpull_engine::fvd::{Access, Fvd, OpenOptions};
@@ -65,15 +66,15 @@ impl Copy {
         Ok(Session { fvd, runtime })
     }
 
-    /// The image file as a disk that can be written.
-    pub(crate) fn metadata(&self) -> Arc<dyn Disk> {
-        file(&self.folder.path().join("test.fvd"), FileMode::ReadWrite).expect("the image opens")
+    /// Looks at the image without opening it.
+    pub(crate) fn check(&self) -> Result<CheckReport, Error> {
+        let data = std::fs::metadata(self.folder.path().join("data.dat"));
+        let data_len = data.ok().map(|metadata| metadata.len());
+        LocalRuntime::new(1).block_on(check(&*self.metadata(), data_len))
     }
 
-    /// Length of the separate data file, if there is one.
-    pub(crate) fn data_len(&self) -> Option<u64> {
-        let metadata = std::fs::metadata(self.folder.path().join("data.dat")).ok()?;
-        Some(metadata.len())
+    fn metadata(&self) -> Arc<dyn Disk> {
+        file(&self.folder.path().join("test.fvd"), FileMode::ReadWrite).expect("the image opens")
     }
 
     /// The files that are not byte for byte what they were.

@@ -18,7 +18,7 @@ const WRITE_MARK: u32 = 0x5453_5550;
 pub(crate) enum Fate {
     /// It opens.
     Opens,
-    /// It is refused as corrupt, for breaking a rule whose text contains this.
+    /// It is refused as corrupt, for breaking this rule.
     Refused(&'static str),
 }
 
@@ -26,9 +26,30 @@ pub(crate) enum Fate {
 /// what is on the medium, which is what the original read.
 const REFUSED: &[(&str, &str)] = &[
     // Two virtual chunks in one physical chunk: whichever is written changes the other.
-    ("bug-B7-crosslink", "one virtual chunk"),
+    ("bug-B7-crosslink", "no two chunks share a physical chunk"),
     // A record maps a chunk past the end of the file.
-    ("bug-P5-extension-lost", "lies within the data"),
+    ("bug-P5-extension-lost", "an entry of a TABLE record lies within the data"),
+];
+
+/// Images that the original left with blocks that are marked local while part of them was never
+/// mapped. They open, and `check` says what is wrong.
+const HOLED: [&str; 2] = ["bug-B1-straddle", "compact-base-b7680-c1x-coroff-unclean"];
+
+pub(crate) const HOLE: &str = "a local block has its chunks";
+
+/// Physical chunks that no virtual chunk uses although later ones are in use. All others: none.
+const LEAKS: &[(&str, u32)] = &[
+    ("bug-P2-recycle-no-flush", 1),
+    ("bug-P3-recovery-no-flush", 1),
+    ("compact-base-b512-c1x-coron-data-unclean", 1),
+    ("compact-base-b512-c3x-coron-unclean", 5),
+    ("compact-base-b65536-c1x-coron-unclean", 1),
+    ("compact-base-b7680-c1x-coroff-unclean", 3),
+    ("compact-base-b7680-c1x-coron-data-unclean", 4),
+    ("inflight-compact-base-5", 3),
+    ("inflight-compact-nobase-0", 4),
+    ("inflight-compact-nobase-3", 9),
+    ("inflight-compact-nobase-5", 12),
 ];
 
 /// Its maps were never written and there is no journal: the guest reads zeros. The original refuses.
@@ -58,6 +79,10 @@ pub(crate) struct Expected {
     pub(crate) fate: Fate,
     /// Whether it was closed, so that nothing needs to be replayed.
     pub(crate) clean: bool,
+    /// The only rule that `check` finds broken, if it finds one.
+    pub(crate) broken: Option<&'static str>,
+    /// Chunks that were lost.
+    pub(crate) leaked: u32,
     truth: Vec<u8>,
     /// Serials of writes that are there although nobody was promised them, by sector.
     instead: BTreeMap<usize, u32>,
@@ -75,6 +100,7 @@ impl Expected {
         let truth = std::fs::read(folder.join("truth.raw")).expect("the truth");
         assert_eq!(truth.len(), manifest.virtual_size, "{name}: the truth is as long as the disk");
         let refused = REFUSED.iter().find(|(refused, _)| *refused == name);
+        let holed = HOLED.contains(&name);
         let fate = refused.map_or(Fate::Opens, |(_, rule)| Fate::Refused(rule));
         let mut either = BTreeMap::<usize, Vec<u32>>::new();
         for (sector, count, serial) in manifest.unacked_writes {
@@ -85,6 +111,11 @@ impl Expected {
         let mut expected = Self {
             fate,
             clean: manifest.header.clean_shutdown == 1,
+            broken: refused.map(|&(_, rule)| rule).or(holed.then_some(HOLE)),
+            leaked: LEAKS
+                .iter()
+                .find(|(leaking, _)| *leaking == name)
+                .map_or(0, |&(_, count)| count),
             truth,
             instead: BTreeMap::new(),
             either,

@@ -15,7 +15,7 @@ use plugpull_engine::{Error, ErrorKind, SECTOR};
 
 use archive::Images;
 use files::{Copy, Purpose, Session};
-use manifest::{Expected, Fate};
+use manifest::{Expected, Fate, HOLE};
 
 #[test]
 fn images_that_were_at_rest_read_as_the_truth() {
@@ -51,12 +51,22 @@ fn judge_all(wanted: impl Fn(&str) -> bool, count: usize) {
 
 type Step = fn(&Judge) -> Vec<String>;
 
-const STEPS: [(&str, Step); 4] = [
+const STEPS: [(&str, Step); 5] = [
+    ("check", Judge::checks),
     ("open for reading", Judge::reads),
     ("open for writing", Judge::opens_for_writing),
     ("run with copy-on-read", Judge::runs),
     ("write", Judge::writes),
 ];
+
+/// What has happened to an image before it is checked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing that changes what it holds.
+    Untouched,
+    /// Chunks were stored: those that were lost are used again first, and holes are filled.
+    Written,
+}
 
 struct Judge {
     expected: Expected,
@@ -72,6 +82,48 @@ impl Judge {
         complaints
     }
 
+    /// `check` finds what is wrong, and nothing else, without changing anything.
+    fn checks(&self) -> Vec<String> {
+        let copy = Copy::of(&self.folder);
+        let mut complaints = self.checked(&copy, self.expected.clean, State::Untouched);
+        complaints.extend(copy.changed().iter().map(|name| format!("{name} was changed")));
+        complaints
+    }
+
+    fn checked(&self, copy: &Copy, clean: bool, state: State) -> Vec<String> {
+        let report = match copy.check() {
+            Ok(report) => report,
+            Err(error) => return vec![format!("check fails: {error}")],
+        };
+        let expected = &self.expected;
+        let refused = expected.fate != Fate::Opens;
+        let unexpected = report.problems.iter().filter(|found| {
+            // A record that was not applied leaves holes.
+            Some(found.rule) != expected.broken && !(refused && found.rule == HOLE)
+        });
+        let mut complaints: Vec<String> =
+            unexpected.map(|problem| format!("check says: {problem}")).collect();
+        if let Some(rule) = expected.broken
+            && report.is_sound()
+            && state == State::Untouched
+        {
+            complaints.push(format!("check does not see that {rule:?} is broken"));
+        }
+        if report.clean != clean {
+            complaints.push(format!("check says clean: {}", report.clean));
+        }
+        let leaked = report.chunks.map_or(0, |chunks| chunks.leaked);
+        let as_expected = match state {
+            State::Untouched => leaked == expected.leaked,
+            State::Written => leaked <= expected.leaked,
+        };
+        // What a refused image leaks is nobody's business.
+        if !as_expected && !refused {
+            complaints.push(format!("check says that {leaked} chunks leak: {}", expected.leaked));
+        }
+        complaints
+    }
+
     fn opens_for_writing(&self) -> Vec<String> {
         let copy = Copy::of(&self.folder);
         let mut complaints = self.session(&copy, Purpose::Change);
@@ -79,6 +131,7 @@ impl Judge {
             complaints.extend(copy.changed().iter().map(|name| format!("{name} was changed")));
             return complaints;
         }
+        complaints.extend(self.checked(&copy, true, State::Untouched));
         complaints.extend(self.session(&copy, Purpose::Inspect));
         complaints
     }
@@ -87,6 +140,7 @@ impl Judge {
         let copy = Copy::of(&self.folder);
         let mut complaints = self.session(&copy, Purpose::Run);
         if self.expected.fate == Fate::Opens {
+            complaints.extend(self.checked(&copy, true, State::Written));
             complaints.extend(self.session(&copy, Purpose::Inspect));
         }
         complaints
@@ -145,10 +199,8 @@ impl Judge {
         let session = copy.open(Purpose::Change)?;
         complaints.extend(differs("after a kill", &session.read_all()?, &content));
         session.close()?;
+        complaints.extend(self.checked(&copy, true, State::Written));
         let session = copy.open(Purpose::Inspect)?;
-        if !session.fvd.header().is_clean() {
-            complaints.push("not marked clean by close".to_owned());
-        }
         complaints.extend(differs("after close", &session.read_all()?, &content));
         session.close()?;
         Ok(complaints)
