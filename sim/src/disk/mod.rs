@@ -1,7 +1,31 @@
 //! The simulated disk: durable bytes, a volatile cache, faults, device models, the recorder.
 
-pub mod image;
-pub mod request;
+mod atomic_write;
+mod bytes;
+mod cache;
+mod cell;
+mod change_log;
+mod contents;
+mod lengths;
+mod ordered;
+mod rules;
+mod sector_cache;
+mod sector_space;
+mod span;
 
+pub mod crash_space;
+pub mod faults;
+pub mod image;
+pub(crate) mod port;
+pub mod recorder;
+pub mod request;
+pub mod spec;
+pub mod state;
+
+pub use crash_space::CrashSpace;
+pub use faults::{Fault, FaultEffect, FaultPlan, Which};
 pub use image::Image;
-pub use request::{Op, OpKind, Outcome, Reply};
+pub use recorder::{DiskRequest, Event, History};
+pub use request::{Op, OpKind, Outcome, Reply, RequestId};
+pub use spec::{DiscardContent, DiskSpec, FailedFlush, GARBAGE, Model};
+pub use state::DiskState;

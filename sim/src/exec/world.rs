@@ -1,0 +1,433 @@
+//! One execution, stepped from outside.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use plugpull_engine::runtime::BoxTask;
+use plugpull_engine::{Disk, Runtime};
+
+use super::cancel::{Cancellable, GiveUp};
+use super::cell::Cell;
+use super::choice::{ChoicePoint, Trace, TracedChoice};
+use super::enabled::Event;
+use super::end::{Panicked, Step};
+use super::identity::TaskId;
+use super::options::WorldOptions;
+use super::panics::{Caught, catch};
+use super::port::Port;
+use super::requests::Requests;
+use super::runtime::SimRuntime;
+use super::state::{Core, State};
+use super::tasks::TaskIndex;
+use super::waker::task_waker;
+use crate::disk::port::SimDisk;
+use crate::disk::{CrashSpace, DiskSpec, DiskState, FaultPlan, History, Image};
+use crate::schedule::{Divergence, Strategy};
+
+/// One execution: disks, tasks, timers and pending requests.
+///
+/// Nothing happens but in [`World::step`]. Dropping a world drops every task where it stands:
+/// destructors run, but what they spawn or submit is ignored, and so is their panicking.
+pub struct World {
+    core: Arc<Core>,
+    /// The futures, by task index; none once ended.
+    futures: Vec<Option<Running>>,
+    end: Option<Step>,
+}
+
+/// A task's future and what wakes it.
+struct Running {
+    future: BoxTask,
+    waker: Waker,
+}
+
+/// What tasks use of their world. Cheap to clone; does not keep the tasks alive.
+#[derive(Clone)]
+pub struct WorldHandle {
+    core: Arc<Core>,
+}
+
+/// The result of a task started with [`World::spawn_value`].
+pub struct Output<T>(Arc<Cell<Option<T>>>);
+
+/// A named event, as reported through [`Runtime::event`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedEvent {
+    /// The step in which it was reported.
+    pub step: usize,
+    /// The task that reported it.
+    pub task: TaskId,
+    /// Its name.
+    pub name: &'static str,
+}
+
+impl World {
+    /// A world with these disks, and no tasks yet.
+    #[must_use]
+    pub fn new(disks: Vec<(DiskSpec, Image, FaultPlan)>, options: WorldOptions) -> Self {
+        let core = Core::new(State::new(Requests::new(disks), options));
+        Self { core: Arc::new(core), futures: Vec::new(), end: None }
+    }
+
+    /// What tasks use of the world.
+    #[must_use]
+    pub fn handle(&self) -> WorldHandle {
+        WorldHandle { core: Arc::clone(&self.core) }
+    }
+
+    /// See [`WorldHandle::disk`].
+    ///
+    /// # Panics
+    /// If there is no such disk.
+    #[must_use]
+    pub fn disk(&self, index: usize) -> Arc<dyn Disk> {
+        self.handle().disk(index)
+    }
+
+    /// See [`WorldHandle::runtime`].
+    #[must_use]
+    pub fn runtime(&self) -> Arc<dyn Runtime> {
+        self.handle().runtime()
+    }
+
+    /// Starts a task that has to end: an execution that cannot go on before it has is a
+    /// [`Step::Hang`], and so for the tasks that it starts.
+    pub fn spawn(&mut self, name: &str, task: impl Future<Output = ()> + Send + 'static) -> TaskId {
+        self.start(name, false, Box::pin(task))
+    }
+
+    /// Starts a task that may stay unfinished, and so may the tasks that it starts.
+    pub fn spawn_daemon(
+        &mut self,
+        name: &str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> TaskId {
+        self.start(name, true, Box::pin(task))
+    }
+
+    /// As [`World::spawn`], for a task with a result.
+    pub fn spawn_value<T: Send + 'static>(
+        &mut self,
+        name: &str,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Output<T> {
+        let output = Output(Arc::new(Cell::new(None)));
+        let place = Arc::clone(&output.0);
+        self.spawn(name, async move {
+            let value = task.await;
+            place.with(|place| *place = Some(value));
+        });
+        output
+    }
+
+    /// Makes one event happen; the strategy chooses where there is a choice. Once the execution
+    /// has come to an end, every further call says so again.
+    ///
+    /// The strategy is lent to the world for the duration of the call, because a task may flip a
+    /// coin in the middle of its run.
+    ///
+    /// # Panics
+    /// If the strategy takes an option that there is not.
+    pub fn step(&mut self, strategy: &mut Box<dyn Strategy>) -> Step {
+        if let Some(end) = &self.end {
+            return end.clone();
+        }
+        let step = match self.core.with(|state| state.next_event(&mut **strategy)) {
+            Ok((event, label)) => match self.perform(event, strategy) {
+                Ok(()) => Step::Ran(label),
+                Err(end) => *end,
+            },
+            Err(end) => *end,
+        };
+        if step.is_end() {
+            self.end = Some(step.clone());
+        }
+        step
+    }
+
+    /// Steps until the execution comes to an end, and says to which.
+    pub fn run(&mut self, strategy: &mut Box<dyn Strategy>) -> Step {
+        loop {
+            let step = self.step(strategy);
+            if step.is_end() {
+                return step;
+            }
+        }
+    }
+
+    /// How many events have happened; the index of the next step.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.core.with(|state| state.steps)
+    }
+
+    /// The virtual time.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.core.with(|state| state.timers.now)
+    }
+
+    /// What a power cut now may leave, for each disk.
+    #[must_use]
+    pub fn crash_spaces(&self) -> Vec<CrashSpace> {
+        self.core.with(|state| {
+            state.requests.disks.iter().map(|disk| disk.state.crash_space()).collect()
+        })
+    }
+
+    /// Looks at a disk. `look` must not call the world.
+    ///
+    /// # Panics
+    /// If there is no such disk.
+    pub fn with_disk<R>(&self, index: usize, look: impl FnOnce(&DiskState) -> R) -> R {
+        self.core.with(|state| look(&state.requests.disks[index].state))
+    }
+
+    /// Looks at what the recorder has. `look` must not call the world.
+    pub fn with_history<R>(&self, look: impl FnOnce(&History) -> R) -> R {
+        self.core.with(|state| look(&state.requests.history))
+    }
+
+    /// A copy of what the recorder has.
+    #[must_use]
+    pub fn history(&self) -> History {
+        self.with_history(History::clone)
+    }
+
+    /// The named events that have been reported.
+    #[must_use]
+    pub fn events(&self) -> BTreeSet<&'static str> {
+        self.core.with(|state| state.events.clone())
+    }
+
+    /// The named events in order, with repetitions.
+    #[must_use]
+    pub fn event_log(&self) -> Vec<NamedEvent> {
+        self.core.with(|state| state.event_log.clone())
+    }
+
+    /// The choices taken so far.
+    #[must_use]
+    pub fn trace(&self) -> Trace {
+        let taken = self.core.with(|state| state.trace.clone());
+        let choices = taken.into_iter().map(|choice| TracedChoice {
+            kind: choice.kind,
+            index: choice.index,
+            label: choice.label.to_string(),
+        });
+        Trace::new(choices.collect())
+    }
+
+    /// Hash of everything that has happened; see [`ChoicePoint::past`].
+    #[must_use]
+    pub fn past(&self) -> u64 {
+        self.core.with(|state| state.past)
+    }
+
+    fn start(&mut self, name: &str, daemon: bool, task: BoxTask) -> TaskId {
+        let id = self.core.with(|state| state.spawn(name, daemon, task));
+        self.adopt_spawned();
+        id.unwrap_or_else(|_| unreachable!("the world is there"))
+    }
+
+    /// Takes over the futures of tasks that were spawned since the last call.
+    fn adopt_spawned(&mut self) {
+        for future in self.core.with(|state| std::mem::take(&mut state.spawned)) {
+            let waker = task_waker(&self.core, TaskIndex(self.futures.len()));
+            self.futures.push(Some(Running { future, waker }));
+        }
+    }
+
+    fn perform(&mut self, event: Event, strategy: &mut Box<dyn Strategy>) -> Result<(), Box<Step>> {
+        match event {
+            Event::Poll(place) => {
+                let task = self.core.with(|state| state.tasks.take_ready(place));
+                self.poll(task, strategy)
+            }
+            Event::Complete { place, outcome } => {
+                wake(self.core.with(|state| state.requests.complete(place, outcome)));
+                Ok(())
+            }
+            Event::Fire(place) => {
+                wake(self.core.with(|state| state.timers.fire(place)));
+                Ok(())
+            }
+            Event::Cancel(place) => {
+                let (task, request) = self.core.with(|state| {
+                    state.cancels_left -= 1;
+                    let request = &state.guest_requests.pending[place];
+                    (request.task, Arc::clone(&request.slot))
+                });
+                self.cancel(task, &*request, strategy)
+            }
+        }
+    }
+
+    fn poll(&mut self, task: TaskIndex, strategy: &mut Box<dyn Strategy>) -> Result<(), Box<Step>> {
+        // A task that was spawned from outside of any step has not been taken over yet.
+        if task.0 >= self.futures.len() {
+            self.adopt_spawned();
+        }
+        let place = &mut self.futures[task.0];
+        let ended = lend(&self.core, task, strategy, || {
+            let running = place.as_mut().expect("only unfinished tasks are ready");
+            let mut context = Context::from_waker(&running.waker);
+            let ended = running.future.as_mut().poll(&mut context).is_ready();
+            if ended {
+                *place = None;
+            }
+            ended
+        })?;
+        if ended {
+            self.core.with(|state| state.tasks.end(task));
+        }
+        self.adopt_spawned();
+        Ok(())
+    }
+
+    fn cancel(
+        &mut self,
+        task: TaskIndex,
+        request: &dyn GiveUp,
+        strategy: &mut Box<dyn Strategy>,
+    ) -> Result<(), Box<Step>> {
+        let waker = lend(&self.core, task, strategy, || request.give_up())?;
+        wake(waker);
+        self.adopt_spawned();
+        Ok(())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let (spawned, guests, wakers) = self.core.with(|state| {
+            state.torn_down = true;
+            let wakers = (state.requests.clear(), state.timers.clear());
+            let spawned = std::mem::take(&mut state.spawned);
+            (spawned, std::mem::take(&mut state.guest_requests.pending), wakers)
+        });
+        // The execution is over: what a destructor says now is not a finding.
+        for running in self.futures.drain(..) {
+            let _ignored = catch(|| drop(running));
+        }
+        for future in spawned {
+            let _ignored = catch(|| drop(future));
+        }
+        for guest in guests {
+            let _ignored = catch(|| drop(guest));
+        }
+        let _ignored = catch(|| drop(wakers));
+    }
+}
+
+impl WorldHandle {
+    /// A disk. Requests belong to the task that makes them.
+    ///
+    /// # Panics
+    /// If there is no such disk.
+    #[must_use]
+    pub fn disk(&self, index: usize) -> Arc<dyn Disk> {
+        let properties =
+            self.core.with(|state| state.requests.disks[index].state.spec().properties());
+        Arc::new(SimDisk { port: Port::new(&self.core, index), properties })
+    }
+
+    /// The clock, the coin, and background tasks, which are children of the task that starts them.
+    #[must_use]
+    pub fn runtime(&self) -> Arc<dyn Runtime> {
+        Arc::new(SimRuntime(Arc::clone(&self.core)))
+    }
+
+    /// Puts a mark into the recorder, at this position.
+    pub fn mark(&self, text: &str) {
+        self.core.with(|state| state.mark(text));
+    }
+
+    /// The step that is under way, or was last; zero before the first.
+    #[must_use]
+    pub fn current_step(&self) -> usize {
+        self.core.with(|state| state.steps.saturating_sub(1))
+    }
+
+    /// Looks at what the recorder has. `look` must not call the world.
+    pub fn with_history<R>(&self, look: impl FnOnce(&History) -> R) -> R {
+        self.core.with(|state| look(&state.requests.history))
+    }
+
+    /// Runs `request` on behalf of a guest that may lose patience: while it is pending and
+    /// [`WorldOptions::cancel_budget`] is not used up, giving it up is one of the choices of every
+    /// step. When that is chosen, `request` is dropped there and then, and the result is none.
+    pub fn cancellable<F>(
+        &self,
+        name: &str,
+        request: F,
+    ) -> impl Future<Output = Option<F::Output>> + Send + 'static
+    where
+        F: Future + Send + 'static,
+        F::Output: Send,
+    {
+        Cancellable::new(&self.core, name, request)
+    }
+}
+
+impl<T> Output<T> {
+    /// The result, once, if the task has ended.
+    #[must_use]
+    pub fn take(&self) -> Option<T> {
+        self.0.with(Option::take)
+    }
+}
+
+/// Wakes with the state unlocked: a waker may do anything.
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// Runs `body` as `task`, with the strategy in reach for coins.
+fn lend<R>(
+    core: &Core,
+    task: TaskIndex,
+    strategy: &mut Box<dyn Strategy>,
+    body: impl FnOnce() -> R,
+) -> Result<R, Box<Step>> {
+    let lent = std::mem::replace(strategy, Box::new(LentOut));
+    core.with(|state| {
+        state.current = Some(task);
+        state.strategy = Some(lent);
+    });
+    let result = catch(body);
+    let (task, returned, divergence) = core.with(|state| {
+        let task = state.current_id().expect("set above");
+        state.current = None;
+        (task, state.strategy.take(), state.divergence.take())
+    });
+    *strategy = returned.expect("a coin puts it back");
+    if let Some(divergence) = divergence {
+        return Err(Box::new(Step::Diverged(divergence)));
+    }
+    result.map_err(|Caught { message, location }| {
+        Box::new(Step::Panicked(Panicked { task, message, location }))
+    })
+}
+
+/// Holds the caller's place while the strategy is with the world. Never asked.
+struct LentOut;
+
+impl Strategy for LentOut {
+    fn begin(&mut self) -> bool {
+        unreachable!("the strategy is lent to a world")
+    }
+
+    fn choose(&mut self, _point: &ChoicePoint<'_>) -> Result<usize, Box<Divergence>> {
+        unreachable!("the strategy is lent to a world")
+    }
+
+    fn end(&mut self) -> Result<(), Box<Divergence>> {
+        unreachable!("the strategy is lent to a world")
+    }
+}

@@ -1,0 +1,5 @@
+//! Integration tests of the simulator, one module per part.
+
+mod disk_histories;
+mod disk_truth_table;
+mod executor;
