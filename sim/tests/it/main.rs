@@ -3,3 +3,4 @@
 mod disk_histories;
 mod disk_truth_table;
 mod executor;
+mod real_images;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
+use plugpull_engine::fvd::check::CheckReport;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -35,7 +36,7 @@ const REFUSED: &[(&str, &str)] = &[
 /// mapped. They open, and `check` says what is wrong.
 const HOLED: [&str; 2] = ["bug-B1-straddle", "compact-base-b7680-c1x-coroff-unclean"];
 
-pub(crate) const HOLE: &str = "a local block has its chunks";
+const HOLE: &str = "a local block has its chunks";
 
 /// Physical chunks that no virtual chunk uses although later ones are in use. All others: none.
 const LEAKS: &[(&str, u32)] = &[
@@ -73,6 +74,15 @@ struct Flags {
     clean_shutdown: i32,
 }
 
+/// What has happened to an image before it is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nothing that changes what it holds.
+    Untouched,
+    /// Chunks were stored: those that were lost are used again first, and holes are filled.
+    Written,
+}
+
 /// Everything known about one image.
 pub(crate) struct Expected {
     /// What opening it gives.
@@ -80,9 +90,9 @@ pub(crate) struct Expected {
     /// Whether it was closed, so that nothing needs to be replayed.
     pub(crate) clean: bool,
     /// The only rule that `check` finds broken, if it finds one.
-    pub(crate) broken: Option<&'static str>,
+    broken: Option<&'static str>,
     /// Chunks that were lost.
-    pub(crate) leaked: u32,
+    leaked: u32,
     truth: Vec<u8>,
     /// Serials of writes that are there although nobody was promised them, by sector.
     instead: BTreeMap<usize, u32>,
@@ -167,6 +177,43 @@ impl Expected {
         {
             let found = format!("{new_count} sectors of unacknowledged writes");
             complaints.push(format!("{found} instead of {count}"));
+        }
+        complaints
+    }
+}
+
+impl Expected {
+    /// Compares what `check` says with what is wrong with the image.
+    pub(crate) fn judge_check(
+        &self,
+        report: &CheckReport,
+        clean: bool,
+        state: State,
+    ) -> Vec<String> {
+        let refused = self.fate != Fate::Opens;
+        let unexpected = report.problems.iter().filter(|found| {
+            // A record that was not applied leaves holes.
+            Some(found.rule) != self.broken && !(refused && found.rule == HOLE)
+        });
+        let mut complaints: Vec<String> =
+            unexpected.map(|problem| format!("check says: {problem}")).collect();
+        if let Some(rule) = self.broken
+            && report.is_sound()
+            && state == State::Untouched
+        {
+            complaints.push(format!("check does not see that {rule:?} is broken"));
+        }
+        if report.clean != clean {
+            complaints.push(format!("check says clean: {}", report.clean));
+        }
+        let leaked = report.chunks.map_or(0, |chunks| chunks.leaked);
+        let as_expected = match state {
+            State::Untouched => leaked == self.leaked,
+            State::Written => leaked <= self.leaked,
+        };
+        // What a refused image leaks is nobody's business.
+        if !as_expected && !refused {
+            complaints.push(format!("check says that {leaked} chunks leak: {}", self.leaked));
         }
         complaints
     }
