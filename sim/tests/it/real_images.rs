@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use plugpull_engine::fvd::check::check;
-use plugpull_engine::fvd::planted::PlantedBugs;
+use plugpull_engine::fvd::planted::{Bug, PlantedBugs};
 use plugpull_engine::fvd::resolver::{BoxFuture, Resolver, Role};
 use plugpull_engine::fvd::{Access, Fvd, Location, OpenOptions};
 use plugpull_engine::{ByteRange, Disk, Error};
@@ -31,7 +31,7 @@ use manifest::{Expected, Fate, State};
 /// Crash points with more states than this are sampled. Recovery has none.
 const STATES_MAX: u64 = 4096;
 /// The same for a write that follows recovery: it may store a whole chunk.
-const WRITE_STATES_MAX: u64 = 32;
+const WRITE_STATES_MAX: u64 = 128;
 
 #[test]
 fn recovery_of_unclean_images_can_be_cut_anywhere() {
@@ -55,6 +55,30 @@ fn recovery_of_unclean_images_can_be_cut_anywhere() {
     assert!(reach.recovery.states > 180, "{reach:?}");
     assert!(reach.write.states > 1000, "{reach:?}");
     assert!(reach.replayed, "{reach:?}");
+}
+
+/// Engines that are unsafe after recovery, and an image that shows it.
+const PLANTED: &[(Bug, &str)] = &[
+    // With all in one file, the flush of the next write's data would make up for it.
+    (Bug::RecoveryReusesJournalBeforeFlush, "flat-base-b7680-coroff-data-unclean"),
+    (Bug::CleanFlagBeforeMapsFlush, "compact-nobase-b512-c1x-unclean"),
+    (Bug::JournalBeforeData, "flat-base-b512-coroff-unclean"),
+    (Bug::ExtensionNotDurable, "journal4096-s1-compact-base-unclean"),
+    (Bug::RecycledChunkShowsOldData, "bug-P2-recycle-no-flush"),
+];
+
+#[test]
+fn unsafe_engines_are_caught_on_real_images() {
+    let wanted = |name: &str| PLANTED.iter().any(|&(_, image)| image == name);
+    let Some(images) = Images::unpack(wanted) else { return };
+    for (name, folder) in images.folders() {
+        for &(bug, _) in PLANTED.iter().filter(|&&(_, image)| image == name) {
+            let mut subject = Subject::load(&folder, Expected::load(name, &folder));
+            subject.planted = PlantedBugs::of(&[bug]);
+            let judged = subject.judge(&mut Reach::default());
+            assert!(judged.is_err(), "{} is not found on {name}", bug.id());
+        }
+    }
 }
 
 /// What was explored.
@@ -81,6 +105,7 @@ struct Subject {
     expected: Expected,
     specs: Vec<DiskSpec>,
     start: Vec<Image>,
+    planted: PlantedBugs,
 }
 
 /// The disks' names, in their order, and the files that they start with.
@@ -89,7 +114,8 @@ const FILES: [(&str, &str); 3] =
 
 impl Subject {
     fn load(folder: &Path, expected: Expected) -> Self {
-        let mut subject = Self { expected, specs: Vec::new(), start: Vec::new() };
+        let mut subject =
+            Self { expected, specs: Vec::new(), start: Vec::new(), planted: PlantedBugs::NONE };
         for (name, file) in FILES {
             if let Ok(bytes) = std::fs::read(folder.join(file)) {
                 subject.specs.push(DiskSpec::new(name));
@@ -112,7 +138,7 @@ impl Subject {
             background: false,
             resolver: Arc::new(Disks { data: disk("data"), base: disk("base") }),
             runtime: world.runtime(),
-            planted: PlantedBugs::default(),
+            planted: self.planted,
         };
         await_on(world, "open", Fvd::open(Arc::clone(&disks[0]), options))
     }
