@@ -103,7 +103,11 @@ impl Bitmap {
     /// # Panics
     /// If there are not that many blocks.
     pub fn set_range(&mut self, blocks: Range<u64>) -> bool {
-        assert!(blocks.end <= self.blocks, "blocks {blocks:?} of {}", self.blocks);
+        assert!(
+            blocks.is_empty() || blocks.end <= self.blocks,
+            "blocks {blocks:?} of {}",
+            self.blocks
+        );
         let mut any = false;
         for block in blocks {
             let (byte, mask) = position(block);
@@ -161,4 +165,69 @@ impl Bitmap {
 
 fn position(block: u64) -> (usize, u8) {
     (usize::try_from(block / 8).expect("regions fit in memory"), 1 << (block % 8))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn bits_count_from_the_least_significant() {
+        let mut bitmap = Bitmap::new(100, 512);
+        assert!(bitmap.set_range(1..2));
+        assert!(bitmap.set_range(10..11));
+        assert!(!bitmap.set_range(10..11), "nothing new");
+        assert_eq!(bitmap.as_bytes()[..3], [2, 4, 0]);
+    }
+
+    #[test]
+    fn a_sector_is_taken_once_and_can_be_given_back() {
+        let mut bitmap = Bitmap::new(3 * 4096, 2048);
+        bitmap.set_range(4090..4100);
+        let taken = bitmap.take_changed();
+        assert_eq!(taken.iter().map(|sector| sector.index).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(taken[0].bytes[510..], [0, 0xFC]);
+        assert!(!bitmap.has_changed());
+        bitmap.set_range(4090..4100);
+        assert!(!bitmap.has_changed(), "bits that were set change nothing");
+        bitmap.give_back([1]);
+        bitmap.set_range(4100..4101);
+        let taken = bitmap.take_changed();
+        assert_eq!(taken.len(), 1);
+        assert_eq!((taken[0].index, taken[0].bytes[0]), (1, 0x1F), "as it is now");
+        bitmap.fill();
+        assert_eq!(bitmap.take_changed().len(), 4);
+        assert!(bitmap.as_bytes().iter().all(|&byte| byte == 0xFF));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn agrees_with_a_set(
+            blocks in 1_u64..200,
+            ranges in prop::collection::vec((0_u64..200, 0_u64..40), 0..8),
+            asked in (0_u64..200, 0_u64..200),
+        ) {
+            let mut bitmap = Bitmap::new(blocks, 512);
+            let mut set = BTreeSet::new();
+            for (start, len) in ranges {
+                let range = start.min(blocks)..(start + len).min(blocks);
+                let new = range.clone().any(|block| !set.contains(&block));
+                prop_assert_eq!(bitmap.set_range(range.clone()), new);
+                set.extend(range);
+            }
+            let bitmap = Bitmap::load(bitmap.as_bytes().to_vec(), blocks);
+            prop_assert!((0..blocks).all(|block| bitmap.is_set(block) == set.contains(&block)));
+            prop_assert_eq!(bitmap.count_set(), set.len() as u64);
+            let asked = asked.0.min(blocks)..asked.1.min(blocks);
+            let clear = asked.clone().find(|block| !set.contains(block));
+            prop_assert_eq!(bitmap.first_clear(asked.clone()), clear);
+            prop_assert_eq!(bitmap.all_set(asked), clear.is_none());
+        }
+    }
 }

@@ -13,10 +13,10 @@
 //! # Source
 //! FVD version 1, table.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::changed::{Changed, ChangedSector};
+use super::physical_set::PhysicalSet;
 use super::planted::{Bug, PlantedBugs};
 use crate::error::Error;
 use crate::units::SECTOR;
@@ -316,63 +316,87 @@ impl Table {
     }
 }
 
-/// A set of physical chunks. Its size is bounded by the number of members, not by their ids:
-/// an id comes from disk.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct PhysicalSet {
-    /// 64 ids per word; no word is zero.
-    words: BTreeMap<u32, u64>,
-    len: u32,
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-impl PhysicalSet {
-    fn contains(&self, id: u32) -> bool {
-        self.words.get(&(id / 64)).is_some_and(|word| word >> (id % 64) & 1 == 1)
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_dirty_bit_is_in_memory_only() {
+        let mut table = Table::new(3);
+        table.insert(1, 5);
+        assert_eq!(table.get(1), Some(Entry { physical: 5, journaled: false }));
+        assert_eq!(table.raw(1), Some(5 | DIRTY));
+        let taken = table.take_changed();
+        assert_eq!(taken.len(), 1);
+        assert_eq!(
+            taken[0].bytes[..12],
+            [0xFF, 0xFF, 0xFF, 0xFF, 5, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF]
+        );
+        assert!(taken[0].bytes[12..].iter().all(|&byte| byte == 0xFF), "padding is empty");
+        table.mark_journaled(0..3);
+        assert_eq!(table.get(1), Some(Entry { physical: 5, journaled: true }));
+        assert!(!table.has_changed(), "what is stored is the same");
+        table.give_back([0]);
+        assert_eq!(table.take_changed(), taken);
     }
 
-    /// Adds `id`; whether it was new.
-    fn insert(&mut self, id: u32) -> bool {
-        let word = self.words.entry(id / 64).or_default();
-        let new = *word >> (id % 64) & 1 == 0;
-        *word |= 1 << (id % 64);
-        self.len += u32::from(new);
-        new
-    }
-
-    fn remove(&mut self, id: u32) {
-        let Some(word) = self.words.get_mut(&(id / 64)) else { return };
-        let bit = 1 << (id % 64);
-        self.len -= u32::from(*word & bit != 0);
-        *word &= !bit;
-        if *word == 0 {
-            self.words.remove(&(id / 64));
+    #[test]
+    fn a_record_is_applied_wholly_or_not_at_all() {
+        let mut table = Table::new(300);
+        table.insert(0, 0);
+        for (first, entries) in [(1, [7, 0]), (0, [1, 2]), (299, [1, 2]), (1, [3, 3])] {
+            let before = table.clone();
+            let error = table.replay("journal sector 4", first, &entries, PlantedBugs::NONE);
+            assert!(matches!(error, Err(Error::Corrupt { .. })), "{first}: {entries:?}");
+            assert_eq!(table, before);
         }
+        table.replay("journal sector 4", 0, &[DIRTY, 9 | DIRTY], PlantedBugs::NONE).unwrap();
+        assert_eq!(table.get(1), Some(Entry { physical: 9, journaled: true }));
+        assert_eq!(table.get(0).map(|entry| entry.physical), Some(0));
+        table.replay("journal sector 4", 200, &[4], PlantedBugs::NONE).unwrap();
+        let changed: Vec<u64> = table.take_changed().iter().map(|sector| sector.index).collect();
+        assert_eq!(changed, [0, 1]);
     }
 
-    fn len(&self) -> u32 {
-        self.len
+    #[test]
+    fn planted_bugs_let_one_chunk_serve_two() {
+        let planted = PlantedBugs::of(&[Bug::HostJournalRecord, Bug::HostChunkId]);
+        let mut table = Table::new(4);
+        table.replay("journal sector 0", 0, &[1, 1], planted).unwrap();
+        assert_eq!(table.get(0), table.get(1));
+        let bytes = [3_u32, 3, EMPTY, 0x7FFF_FFFE].map(u32::to_le_bytes).concat();
+        let table = Table::load(&bytes, 4, 10, planted).unwrap();
+        assert_eq!(table.get(0), table.get(1));
+        assert_eq!(table.physical_end(), 0x7FFF_FFFF);
+        assert!(Table::load(&bytes, 4, 10, PlantedBugs::NONE).is_err());
     }
 
-    fn end(&self) -> u32 {
-        self.words
-            .last_key_value()
-            .map_or(0, |(index, word)| index * 64 + 64 - word.leading_zeros())
-    }
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    fn gaps(&self, end: u32) -> Vec<Range<u32>> {
-        let mut gaps = Vec::new();
-        let mut next = 0;
-        for (&index, &word) in &self.words {
-            for id in (0..64).filter(|bit| word >> bit & 1 == 1).map(|bit| index * 64 + bit) {
-                if next < id.min(end) {
-                    gaps.push(next..id.min(end));
-                }
-                next = id + 1;
+        #[test]
+        fn physical_chunks_agree_with_a_set(
+            ids in prop::collection::btree_set(0_u32..300, 0..40),
+            end in 0_u32..310,
+        ) {
+            let mut table = Table::new(64);
+            for (v, &id) in (0..).zip(&ids) {
+                table.insert(v, id);
             }
+            let stored: Vec<u8> = table.take_changed().into_iter().flat_map(|it| it.bytes).collect();
+            if !ids.is_empty() {
+                let loaded = Table::load(&stored, 64, 300, PlantedBugs::NONE).unwrap();
+                prop_assert!((0..64).all(|v| loaded.get(v).map(|it| it.physical) == table.get(v).map(|it| it.physical)));
+            }
+            prop_assert_eq!(table.used_chunks() as usize, ids.len());
+            prop_assert_eq!(table.physical_end(), ids.last().map_or(0, |id| id + 1));
+            prop_assert!((0..310).all(|id| table.uses(id) == ids.contains(&id)));
+            let leaked: BTreeSet<u32> = table.leaked(end).into_iter().flatten().collect();
+            prop_assert_eq!(leaked, (0..end).filter(|id| !ids.contains(id)).collect());
         }
-        if next < end {
-            gaps.push(next..end);
-        }
-        gaps
     }
 }

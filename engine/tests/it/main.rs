@@ -1,3 +1,11 @@
-//! Tests of the engine from outside.
+//! Tests of the engine through its public interface.
 
+mod check;
+mod create;
+mod grow;
+mod hostile;
+mod journal;
+mod mem_disk;
+mod original;
+mod original_reads_ours;
 mod real_images;

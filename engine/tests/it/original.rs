@@ -161,7 +161,8 @@ pub(crate) fn tidiness(image: &[u8]) -> Result<(), String> {
     let header = Header::decode(image)?;
     let (offset, len) = header.journal;
     for (index, sector) in image[offset..offset + len].chunks(SECTOR).enumerate() {
-        let end = end_of_records(sector).map_err(|rule| format!("journal sector {index}: {rule}"))?;
+        let end =
+            end_of_records(sector).map_err(|rule| format!("journal sector {index}: {rule}"))?;
         if sector[end..].iter().any(|&byte| byte != 0) {
             return Err(format!("journal sector {index}: not zero from byte {end} on"));
         }

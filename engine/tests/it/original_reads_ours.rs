@@ -92,7 +92,8 @@ fn check(shape: Shape, seed: u64) {
         assert!(compared.is_ok(), "{shape:?}, operation {op}, {what}: {compared:?}");
     }
     let events = run.runtime.events();
-    let recycles = shape.journal != JournalSize::None && (shape.base.is_some() || shape.chunk.is_some());
+    let recycles =
+        shape.journal != JournalSize::None && (shape.base.is_some() || shape.chunk.is_some());
     for event in ["journal-recycled", "journal-replayed"] {
         assert_eq!(events.contains_key(event), recycles, "{shape:?}: {event}");
     }
