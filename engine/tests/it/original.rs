@@ -183,9 +183,10 @@ pub(crate) fn tidiness(image: &[u8]) -> Result<(), String> {
     if header.has_base {
         let (offset, len) = header.bitmap;
         let blocks = header.base_size.div_ceil(header.block);
-        let clear = |block: usize| image[offset + block / 8] >> (block % 8) & 1 == 0;
+        let (last, padding) = image[offset..offset + len].split_at(blocks.div_ceil(8));
+        let tail = last.last().map_or(0, |byte| u32::from(*byte) >> ((blocks - 1) % 8 + 1));
         // The end of prefetching fills the whole region.
-        if !header.all_data_in_fvd_img && !(blocks..len * 8).all(clear) {
+        if !header.all_data_in_fvd_img && (tail != 0 || padding.iter().any(|&byte| byte != 0)) {
             return Err("the bitmap's padding is not zero".to_owned());
         }
     }

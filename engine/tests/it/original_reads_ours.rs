@@ -1,6 +1,8 @@
 //! Images that our engine makes and changes, read back by [`original`](crate::original): after every
 //! acknowledged operation, as if our process had been killed there, and after every close.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use plugpull_engine::fvd::create::{
@@ -15,8 +17,10 @@ use crate::mem_disk::MemDisk;
 use crate::original::{self, Files};
 
 const SECTOR: usize = 512;
-/// Operations of one run.
-const OPS: u32 = 300;
+/// Images of one shape, each with operations of its own.
+const IMAGES: u64 = 6;
+/// Operations on one image.
+const OPS: u32 = 60;
 
 /// The shape of an image; everything else is the same for all.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +36,7 @@ struct Shape {
 }
 
 const FLAT: Shape = Shape {
-    virtual_sectors: 515,
+    virtual_sectors: 2051,
     base: None,
     chunk: None,
     data_file: false,
@@ -40,16 +44,16 @@ const FLAT: Shape = Shape {
     journal: JournalSize::Bytes(4096),
 };
 const COMPACT: Shape = Shape { chunk: Some(4096), ..FLAT };
-const BASED: Shape = Shape { base: Some((261, 15)), ..FLAT };
-const MIXED: Shape = Shape { base: Some((261, 8)), ..COMPACT };
+const BASED: Shape = Shape { base: Some((2021, 15)), ..FLAT };
+const MIXED: Shape = Shape { base: Some((1301, 8)), ..COMPACT };
 
 #[test]
 fn flat_images() {
     check(FLAT, 1);
     check(Shape { data_file: true, ..FLAT }, 2);
     check(BASED, 3);
-    check(Shape { base: Some((261, 1)), data_file: true, ..BASED }, 4);
-    check(Shape { base: Some((600, 128)), copy_on_read: true, ..BASED }, 5);
+    check(Shape { base: Some((1301, 1)), data_file: true, ..BASED }, 4);
+    check(Shape { base: Some((2600, 128)), copy_on_read: true, ..BASED }, 5);
 }
 
 #[test]
@@ -61,10 +65,10 @@ fn compact_images() {
 #[test]
 fn compact_images_with_a_base() {
     check(MIXED, 8);
-    check(Shape { base: Some((261, 15)), chunk: Some(8192), ..MIXED }, 9);
-    check(Shape { base: Some((261, 15)), copy_on_read: true, data_file: true, ..MIXED }, 10);
-    check(Shape { base: Some((300, 128)), copy_on_read: true, ..MIXED }, 11);
-    check(Shape { base: Some((300, 1)), chunk: Some(65536), copy_on_read: true, ..MIXED }, 12);
+    check(Shape { base: Some((1301, 15)), chunk: Some(8192), ..MIXED }, 9);
+    check(Shape { base: Some((1301, 15)), copy_on_read: true, data_file: true, ..MIXED }, 10);
+    check(Shape { base: Some((1301, 128)), copy_on_read: true, ..MIXED }, 11);
+    check(Shape { base: Some((1301, 1)), chunk: Some(65536), copy_on_read: true, ..MIXED }, 12);
 }
 
 /// Updates of several journal sectors, and blocks with more chunks than a sector has entries for.
@@ -85,19 +89,26 @@ fn without_a_journal() {
 }
 
 fn check(shape: Shape, seed: u64) {
-    let mut run = Run::new(shape, seed);
-    for op in 0..OPS {
-        let what = run.operate(op);
-        let compared = run.compare();
-        assert!(compared.is_ok(), "{shape:?}, operation {op}, {what}: {compared:?}");
+    let mut happened = BTreeSet::new();
+    for image in 0..IMAGES {
+        let mut run = Run::new(shape, seed << 32 | image);
+        for op in 0..OPS {
+            let what = run.operate(op);
+            let compared = run.compare();
+            let when = || format!("{shape:?}, image {image}, operation {op}, {what}");
+            assert!(compared.is_ok(), "{}: {compared:?}", when());
+        }
+        happened.extend(run.runtime.events().into_keys());
     }
-    let events = run.runtime.events();
-    let recycles =
-        shape.journal != JournalSize::None && (shape.base.is_some() || shape.chunk.is_some());
-    for event in ["journal-recycled", "journal-replayed"] {
-        assert_eq!(events.contains_key(event), recycles, "{shape:?}: {event}");
+    let has_maps = shape.base.is_some() || shape.chunk.is_some();
+    let journals = has_maps && shape.journal != JournalSize::None;
+    for (event, expected) in [
+        ("journal-recycled", journals),
+        ("journal-replayed", journals),
+        ("copied-on-read", shape.copy_on_read),
+    ] {
+        assert_eq!(happened.contains(event), expected, "{shape:?}: {event}");
     }
-    assert_eq!(events.contains_key("copied-on-read"), shape.copy_on_read, "{shape:?}");
 }
 
 struct Run {
@@ -117,7 +128,7 @@ struct Run {
 impl Run {
     fn new(shape: Shape, seed: u64) -> Self {
         let base_sectors = shape.base.map_or(0, |(sectors, _)| sectors);
-        let base: Vec<u8> = (0..base_sectors).flat_map(|sector| stamp(0, sector)).collect();
+        let base = stamped(0, 0..base_sectors);
         let mut content = base.clone();
         content.resize(shape.virtual_sectors * SECTOR, 0);
         let mut run = Self {
@@ -178,7 +189,7 @@ impl Run {
     /// One random operation; says which.
     fn operate(&mut self, serial: u32) -> String {
         let fvd = self.fvd.clone().expect("open between operations");
-        match self.below(20) {
+        match self.below(40) {
             0 => {
                 self.runtime.block_on(fvd.close()).expect("nothing fails");
                 self.settled = true;
@@ -195,12 +206,12 @@ impl Run {
                 self.open();
                 "kill and open".to_owned()
             }
-            2 | 3 => {
+            2..=4 => {
                 self.runtime.block_on(fvd.flush()).expect("nothing fails");
                 self.settled = true;
                 "flush".to_owned()
             }
-            4..=7 => {
+            5..=14 => {
                 let (sector, count) = self.place();
                 let range = ByteRange::new((sector * SECTOR) as u64, (count * SECTOR) as u64);
                 let bytes = self.runtime.block_on(fvd.read(range)).expect("nothing fails");
@@ -212,8 +223,7 @@ impl Run {
             }
             _ => {
                 let (sector, count) = self.place();
-                let data: Vec<u8> =
-                    (sector..sector + count).flat_map(|sector| stamp(serial + 1, sector)).collect();
+                let data = stamped(serial + 1, sector..sector + count);
                 let bytes = sector * SECTOR..(sector + count) * SECTOR;
                 self.content[bytes.clone()].copy_from_slice(&data);
                 self.runtime.block_on(fvd.write(bytes.start as u64, data)).expect("nothing fails");
@@ -243,7 +253,7 @@ impl Run {
     /// A random range, as sector and count: mostly short, sometimes anything.
     fn place(&mut self) -> (usize, usize) {
         let all = self.shape.virtual_sectors;
-        let longest = [1, 3, 8, 40, all][self.below(5)];
+        let longest = [1, 1, 3, 3, 8, 8, 40, 40, 130, all][self.below(10)];
         let count = 1 + self.below(longest);
         (self.below(all - count + 1), count)
     }
@@ -257,10 +267,15 @@ impl Run {
     }
 }
 
-/// The content of a sector: which write it is from (0: the base) and where it belongs.
-fn stamp(serial: u32, sector: usize) -> Vec<u8> {
-    let sector = u32::try_from(sector).expect("a small disk");
-    [0x5A5A_5A5A, serial, sector, !serial].map(u32::to_le_bytes).concat().repeat(32)
+/// The content of sectors: each says which write it is from (0: the base) and where it belongs.
+fn stamped(serial: u32, sectors: Range<usize>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(sectors.len() * SECTOR);
+    for sector in sectors {
+        let sector = u32::try_from(sector).expect("a small disk");
+        let stamp = [0x5A5A_5A5A, serial, sector, !serial].map(u32::to_le_bytes).concat();
+        bytes.extend_from_slice(&stamp.repeat(32));
+    }
+    bytes
 }
 
 struct Named {

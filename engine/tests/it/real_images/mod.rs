@@ -214,6 +214,10 @@ fn places(session: &Session) -> Vec<(u64, u64)> {
 
 /// Content that says which write it is from and which sector it belongs to.
 fn stamped(serial: u64, sector: u64, count: u64) -> Vec<u8> {
-    let of = |sector: u64| [0xA5A5_0000_0000_0000 + serial, sector].map(u64::to_le_bytes);
-    (sector..sector + count).flat_map(|sector| of(sector).concat().repeat(32)).collect()
+    let mut bytes = Vec::new();
+    for sector in sector..sector + count {
+        let stamp = [0xA5A5_0000_0000_0000 + serial, sector].map(u64::to_le_bytes).concat();
+        bytes.extend_from_slice(&stamp.repeat(32));
+    }
+    bytes
 }
