@@ -4,6 +4,10 @@
 //! it, and a later flush that succeeds does not bring it back. So the first failure is latched, and
 //! every later operation that relies on a flush fails with [`Error::BarrierLost`] until the image
 //! is opened again. Opening rewrites what it found before it relies on it.
+//!
+//! A disk has at most one flush in flight. With two, the failure of one could take from the other
+//! what that one then reports as durable, and whether the failure is seen in time would be luck.
+//! Those who wait for their turn share the next flush: it was submitted after each of them asked.
 
 use std::sync::Arc;
 
@@ -11,7 +15,7 @@ use super::events;
 use crate::disk::{Disk, IoFuture, WriteFlags};
 use crate::error::Error;
 use crate::runtime::Runtime;
-use crate::sync::Shared;
+use crate::sync::{Mutex, Shared, WakeOrder};
 use crate::units::ByteRange;
 
 /// The disks that one image consists of.
@@ -29,18 +33,34 @@ pub struct Disks {
 pub(super) struct Barrier {
     pub(super) disks: Disks,
     runtime: Arc<dyn Runtime>,
-    state: Shared<State>,
+    lost: Shared<bool>,
+    data: Flushes,
+    metadata: Flushes,
+}
+
+/// The flushes of one disk.
+struct Flushes {
+    turn: Mutex,
+    counts: Shared<Counts>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct State {
-    lost: bool,
-    metadata_flushed: bool,
+struct Counts {
+    submitted: u64,
+    /// Number of the last one that succeeded, counted from 1.
+    succeeded: u64,
+}
+
+impl Flushes {
+    fn new() -> Self {
+        Self { turn: Mutex::new(WakeOrder::FirstComeFirstServed), counts: Shared::default() }
+    }
 }
 
 impl Barrier {
     pub(super) fn new(disks: Disks, runtime: Arc<dyn Runtime>) -> Self {
-        Self { disks, runtime, state: Shared::default() }
+        let lost = Shared::new(false);
+        Self { disks, runtime, lost, data: Flushes::new(), metadata: Flushes::new() }
     }
 
     /// Whether one disk holds everything, so that one flush serves both.
@@ -50,23 +70,23 @@ impl Barrier {
 
     /// Fails if a flush has failed.
     pub(super) fn check(&self) -> Result<(), Error> {
-        if self.state.get().lost { Err(Error::BarrierLost) } else { Ok(()) }
+        if self.lost.get() { Err(Error::BarrierLost) } else { Ok(()) }
     }
 
     /// Whether metadata was flushed since the image was opened, so that what was read from it is
     /// known to be durable.
     pub(super) fn metadata_was_flushed(&self) -> bool {
-        self.state.get().metadata_flushed
+        self.metadata_flushes().counts.get().succeeded > 0
     }
 
     /// Makes completed writes of data durable.
     pub(super) async fn flush_data(&self) -> Result<(), Error> {
-        self.flush(&*self.disks.data, "flush data", self.is_one_disk()).await
+        self.flush(&*self.disks.data, &self.data, "flush data").await
     }
 
     /// Makes completed writes of metadata durable.
     pub(super) async fn flush_metadata(&self) -> Result<(), Error> {
-        self.flush(&*self.disks.metadata, "flush metadata", true).await
+        self.flush(&*self.disks.metadata, self.metadata_flushes(), "flush metadata").await
     }
 
     /// Makes completed writes durable, data first.
@@ -75,25 +95,33 @@ impl Barrier {
         if self.is_one_disk() { Ok(()) } else { self.flush_metadata().await }
     }
 
+    fn metadata_flushes(&self) -> &Flushes {
+        if self.is_one_disk() { &self.data } else { &self.metadata }
+    }
+
     async fn flush(
         &self,
         disk: &dyn Disk,
+        flushes: &Flushes,
         doing: &'static str,
-        metadata: bool,
     ) -> Result<(), Error> {
+        let asked = flushes.counts.get().submitted;
+        let _turn = flushes.turn.lock().await;
         self.check()?;
-        let flushed = disk.flush().await;
-        if let Err(error) = flushed {
-            let first = self.state.write(|state| !std::mem::replace(&mut state.lost, true));
-            if first {
+        if flushes.counts.get().succeeded > asked {
+            return Ok(());
+        }
+        let number = flushes.counts.write(|counts| {
+            counts.submitted += 1;
+            counts.submitted
+        });
+        if let Err(error) = disk.flush().await {
+            if !self.lost.write(|lost| std::mem::replace(lost, true)) {
                 self.runtime.event(events::BARRIER_LOST);
             }
             return Err(Error::disk(doing, error));
         }
-        // Another flush may have failed while this one ran, and may have taken from it what this
-        // one was to make durable.
-        self.check()?;
-        self.state.write(|state| state.metadata_flushed |= metadata);
+        flushes.counts.write(|counts| counts.succeeded = number);
         Ok(())
     }
 

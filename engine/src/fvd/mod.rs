@@ -3,6 +3,7 @@
 //! | part | files |
 //! |---|---|
 //! | what is on disk | [`header`], [`geometry`], [`bitmap`], [`table`], [`journal`] |
+//! | offline | [`create`], [`check`], [`grow`], [`probe`](probe::probe) |
 //! | opening and closing | `open`, `recover`, `close` |
 //! | where things live | [`map`], [`maps`], `chunk_space` |
 //! | deciding | `plan`, `runs`, `journal_plan` |
@@ -47,6 +48,7 @@ mod runs;
 mod store;
 pub mod table;
 mod throughput;
+mod validate;
 mod write;
 mod write_maps;
 
@@ -54,4 +56,3 @@ pub use barrier::Disks;
 pub use fvd_disk::FvdDisk;
 pub use image::{Access, Fvd, OpenOptions, PrefetchState, State};
 pub use map::{Extent, Location};
-mod validate;
