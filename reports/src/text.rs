@@ -22,14 +22,6 @@ pub fn render(report: &RunReport, styled: bool) -> String {
     text.out
 }
 
-/// A violation as a story: the invariant, what was seen, and what led there.
-#[must_use]
-pub fn violation(violation: &Violation) -> String {
-    let mut text = Text { out: String::new(), styled: false };
-    text.violation(violation);
-    text.out
-}
-
 struct Text {
     out: String,
     styled: bool,

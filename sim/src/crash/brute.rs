@@ -1,7 +1,9 @@
 //! The reference explorer: every combination of every variable's options.
 //!
-//! Slow and obvious on purpose: a counter with one digit per variable. Beyond the bound it visits a
-//! sample (everything lost, everything kept, then seeded draws) and its coverage says so.
+//! Slow and obvious on purpose: first the states next to "everything lost" and "everything kept",
+//! because the smallest counterexamples are there, then a counter with one digit per variable.
+//! Beyond the bound it visits a sample (the same first states, then seeded draws) and its coverage
+//! says so.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -31,9 +33,13 @@ impl BruteForce {
     }
 
     fn enumerate(spaces: &[CrashSpace], visitor: &mut Visitor<'_>) {
+        let first = first_states(spaces);
+        if first.iter().any(|assignment| visitor.visit(assignment).is_break()) {
+            return;
+        }
         let mut assignment = all(spaces, CrashSpace::lost);
-        loop {
-            if visitor.visit(&assignment).is_break() || !advance(spaces, &mut assignment) {
+        while advance(spaces, &mut assignment) {
+            if !first.contains(&assignment) && visitor.visit(&assignment).is_break() {
                 return;
             }
         }
@@ -43,10 +49,11 @@ impl BruteForce {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         // A stream of its own for every crash point, whenever it is met.
         rng.set_stream(stream_of(spaces));
-        let anchors = [all(spaces, CrashSpace::lost), all(spaces, CrashSpace::kept)];
-        let draws = (0..self.states_max).map(|_| draw(spaces, &mut rng));
+        let draws = std::iter::repeat_with(|| draw(spaces, &mut rng));
+        let first = first_states(spaces);
+        let bound = usize::try_from(self.states_max).unwrap_or(usize::MAX);
         let mut seen = BTreeSet::new();
-        for assignment in anchors.into_iter().chain(draws) {
+        for assignment in first.into_iter().chain(draws).take(bound) {
             if seen.insert(assignment.clone()) && visitor.visit(&assignment).is_break() {
                 return;
             }
@@ -98,6 +105,27 @@ fn stream_of(spaces: &[CrashSpace]) -> u64 {
 fn all(spaces: &[CrashSpace], option: fn(&CrashSpace, usize) -> usize) -> Assignment {
     let of = |space: &CrashSpace| (0..space.variables()).map(|v| option(space, v)).collect();
     Assignment { options: spaces.iter().map(of).collect() }
+}
+
+/// Everything lost, everything kept, and what differs from one of them in one variable; each once.
+fn first_states(spaces: &[CrashSpace]) -> Vec<Assignment> {
+    let lost = all(spaces, CrashSpace::lost);
+    let kept = all(spaces, CrashSpace::kept);
+    let mut states = vec![lost.clone(), kept.clone()];
+    for near in [kept, lost] {
+        for (disk, space) in spaces.iter().enumerate() {
+            for variable in 0..space.variables() {
+                states.extend((0..space.options(variable)).map(|option| {
+                    let mut state = near.clone();
+                    state.options[disk][variable] = option;
+                    state
+                }));
+            }
+        }
+    }
+    let mut seen = BTreeSet::new();
+    states.retain(|state| seen.insert(state.clone()));
+    states
 }
 
 fn draw(spaces: &[CrashSpace], rng: &mut ChaCha8Rng) -> Assignment {

@@ -76,6 +76,18 @@ impl Extent {
         self.range
     }
 
+    /// Writes it to an image, without what lies past the end.
+    fn write_to(&self, image: &mut Image, sector_len: usize) {
+        match &self.source {
+            Source::Data(data) => write_clipped(image, self.range.offset, data),
+            Source::Fill(_) => {
+                for part in self.parts(sector_len) {
+                    part.write_to(image, sector_len);
+                }
+            }
+        }
+    }
+
     /// The pieces that fall into one medium sector each, in ascending order.
     pub(crate) fn parts(&self, sector_len: usize) -> impl Iterator<Item = Part> + '_ {
         let unit = sector_len as u64;
@@ -136,8 +148,8 @@ impl Change {
     pub(crate) fn apply(&self, image: &mut Image, sector_len: usize) {
         match self {
             Self::Write(extents) => {
-                for part in extents.iter().flat_map(|extent| extent.parts(sector_len)) {
-                    part.write_to(image, sector_len);
+                for extent in extents {
+                    extent.write_to(image, sector_len);
                 }
             }
             Self::Resize(len) => image.set_len(*len),

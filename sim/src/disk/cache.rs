@@ -47,9 +47,20 @@ impl Cache {
         either!(self, begin(id, moment, change, preflush));
     }
 
-    /// Replaces what a write in flight does.
-    pub(crate) fn replace(&mut self, id: RequestId, extents: Vec<Extent>) {
-        either!(self, replace(id, extents));
+    /// Replaces the data of a write in flight: the device has damaged it.
+    pub(crate) fn damage(&mut self, id: RequestId, extents: Vec<Extent>) {
+        match self {
+            Self::Sectors(cache) => cache.damage(id, extents),
+            Self::Log(cache) => cache.replace(id, extents),
+        }
+    }
+
+    /// Sends a write in flight elsewhere. It gets there at this moment, not before.
+    pub(crate) fn misdirect(&mut self, id: RequestId, moment: u64, extents: Vec<Extent>) {
+        match self {
+            Self::Sectors(cache) => cache.misdirect(id, moment, extents),
+            Self::Log(cache) => cache.replace(id, extents),
+        }
     }
 
     /// Ends a change well.

@@ -4,6 +4,8 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_128;
+
 use super::bytes::Slice;
 use super::contents::{Bases, Contents, Grain, Patch, contents};
 use super::request::RequestId;
@@ -24,6 +26,16 @@ pub(crate) struct CellContents {
     pub(crate) contents: Contents,
     /// What [`super::contents::Content::survivors`] refers to.
     pub(crate) patches: Arc<Vec<Patch>>,
+    /// Identifies the set of contents, whatever their order.
+    pub(crate) key: u128,
+}
+
+impl CellContents {
+    fn new(contents: Contents, patches: Arc<Vec<Patch>>) -> Arc<Self> {
+        let keys = contents.list.iter().map(|content| xxh3_128(&content.bytes));
+        let key = keys.fold(0, u128::wrapping_add);
+        Arc::new(Self { contents, patches, key })
+    }
 }
 
 impl Cell {
@@ -115,7 +127,7 @@ impl Cell {
     pub(crate) fn contents(&self, grain: Grain) -> Arc<CellContents> {
         let fill = || {
             let contents = contents(&self.bases, &self.patches, grain);
-            Arc::new(CellContents { contents, patches: Arc::clone(&self.patches) })
+            CellContents::new(contents, Arc::clone(&self.patches))
         };
         Arc::clone(self.contents.get_or_init(fill))
     }
@@ -140,7 +152,7 @@ impl Cell {
         }
         span::require_predecessors(&mut patches);
         let contents = contents(&self.bases, &patches, grain);
-        Arc::new(CellContents { contents, patches: Arc::new(patches) })
+        CellContents::new(contents, Arc::new(patches))
     }
 
     fn change(&mut self) -> &mut Vec<Patch> {

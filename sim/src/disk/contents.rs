@@ -82,6 +82,12 @@ pub(crate) struct Bases {
 impl Bases {
     /// What beneath becomes when `patches`, each durable or failed, are folded in.
     pub(crate) fn folded(&self, patches: &[Patch], grain: Grain) -> Self {
+        if let [only] = patches
+            && only.span.required
+            && only.bytes.len() == grain.sector_len
+        {
+            return Self { list: vec![only.bytes.clone()], kept: 0 };
+        }
         let contents = contents(self, patches, Grain { tear: None, ..grain });
         let list = contents.list.into_iter().map(|content| content.bytes).collect();
         Self { list, kept: contents.kept }

@@ -98,8 +98,8 @@ impl CrashSpace {
     }
 
     /// What an option means, a lower-case fragment: `c0.3 kept, c1.0 lost`. Where the meaning
-    /// depends on another variable (a length, a preflush), that one is taken as kept; see
-    /// [`CrashSpace::describe_choice`].
+    /// depends on another variable (a length, a preflush), that one is taken as in a case where all
+    /// options differ; [`CrashSpace::describe_choice`] is exact.
     #[must_use]
     pub fn describe(&self, variable: usize, option: usize) -> String {
         self.describe_in(variable, option, None)

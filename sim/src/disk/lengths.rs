@@ -4,7 +4,8 @@
 //! that survived, so each possible length comes with the shrinks that it implies. Once a shrink
 //! is durable, the sectors themselves record the cut and only the length value remains here.
 //!
-//! A failed growth may or may not have taken place; a failed shrink has not.
+//! A failed growth past the longest length so far may or may not have taken place; any other failed
+//! change of the length has not.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -16,6 +17,8 @@ use super::span::{self, Span, Spanned, kept_order};
 #[derive(Debug, Clone)]
 pub(crate) struct Lengths {
     base: u64,
+    /// The longest length so far, in whole sectors: a resize to less may cut content.
+    room: u64,
     resizes: Vec<Resize>,
 }
 
@@ -28,8 +31,6 @@ pub(crate) struct Resize {
     pub(crate) span: Span,
     /// The new length.
     pub(crate) len: u64,
-    /// Whether there may have been content past the new length when it was submitted.
-    pub(crate) cuts: bool,
 }
 
 impl Spanned for Resize {
@@ -63,14 +64,15 @@ pub(crate) struct LengthOptions {
 }
 
 impl Lengths {
-    /// A disk of this durable length.
-    pub(crate) fn new(base: u64) -> Self {
-        Self { base, resizes: Vec::new() }
+    /// A disk of this durable length, with room for `room` bytes.
+    pub(crate) fn new(base: u64, room: u64) -> Self {
+        Self { base, room, resizes: Vec::new() }
     }
 
-    /// Takes a resize in flight.
-    pub(crate) fn begin(&mut self, resize: Resize) {
+    /// Takes a resize in flight; `room` is the longest length so far, in whole sectors.
+    pub(crate) fn begin(&mut self, resize: Resize, room: u64) {
         self.resizes.push(resize);
+        self.room = room;
     }
 
     /// Ends a resize well. Returns the shrinks that are durable as of now.
@@ -91,7 +93,7 @@ impl Lengths {
     pub(crate) fn fail(&mut self, request: RequestId, moment: u64) {
         let index = self.resizes.iter().position(|resize| resize.request == request);
         let index = index.expect("the resize is in flight");
-        if self.resizes[index].cuts {
+        if self.resizes[index].len < self.room {
             self.resizes.remove(index);
         } else {
             self.resizes[index].span.ended = Some(moment);
@@ -113,7 +115,8 @@ impl Lengths {
 
     /// The shrinks that are not durable.
     pub(crate) fn unsettled_cuts(&self) -> Vec<Resize> {
-        self.resizes.iter().filter(|resize| resize.cuts && !resize.span.required).copied().collect()
+        let cuts = |resize: &&Resize| resize.len < self.room && !resize.span.required;
+        self.resizes.iter().filter(cuts).copied().collect()
     }
 
     /// The lengths that a power cut may leave, if also what flushes submitted at these moments
@@ -155,7 +158,7 @@ impl Lengths {
     /// The lengths that a set of resizes may end with, the one that was completed last first.
     fn lasts(&self, resizes: &[Resize], set: &BTreeSet<usize>) -> Vec<LengthOption> {
         let cuts: Vec<Resize> = (set.iter())
-            .filter(|&&index| resizes[index].cuts && !self.resizes[index].span.required)
+            .filter(|&&index| resizes[index].len < self.room && !self.resizes[index].span.required)
             .map(|&index| resizes[index])
             .collect();
         if set.is_empty() {

@@ -1,4 +1,10 @@
 //! The simulated disk: durable bytes, a volatile cache, faults, device models, the recorder.
+//!
+//! [`DiskState`] is a pure state machine. It hands every change to one of two caches: where a power
+//! cut decides sector by sector, undecided sectors have a cell of patches (`sector_cache`, `cell`,
+//! `contents`, `lengths`); where it decides request by request, the cache is a list in completion
+//! order (`change_log`, with `ordered` and `atomic_write`). Both state their rules in one partial
+//! order, `span`. What may be left after a power cut is a [`CrashSpace`].
 
 mod atomic_write;
 mod bytes;

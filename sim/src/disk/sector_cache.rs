@@ -30,16 +30,17 @@ pub(crate) struct SectorCache {
 impl SectorCache {
     /// A disk that holds `durable` and nothing else.
     pub(crate) fn new(durable: Image, grain: Grain) -> Self {
-        let lengths = Lengths::new(durable.len());
         let mut cache = Self {
             grain,
+            lengths: Lengths::new(durable.len(), durable.len()),
             durable,
             cells: BTreeMap::new(),
-            lengths,
             in_flight: BTreeMap::new(),
             gates: Vec::new(),
         };
-        cache.make_room(cache.durable.len());
+        let len = cache.durable.len();
+        cache.make_room(len);
+        cache.lengths = Lengths::new(len, cache.durable.len());
         cache
     }
 
@@ -52,25 +53,27 @@ impl SectorCache {
         match &change {
             Change::Write(extents) => self.push(id, Span::new(moment), extents),
             &Change::Resize(len) => {
-                let cuts = len < self.durable.len();
-                self.lengths.begin(Resize { request: id, span: Span::new(moment), len, cuts });
                 self.make_room(len);
+                let resize = Resize { request: id, span: Span::new(moment), len };
+                self.lengths.begin(resize, self.durable.len());
             }
         }
         self.in_flight.insert(id, change);
     }
 
-    /// Replaces what a write in flight does: it turns out to have gone astray.
-    pub(crate) fn replace(&mut self, id: RequestId, extents: Vec<Extent>) {
-        let mut span = None;
-        for sector in sectors(&self.in_flight[&id], self.grain) {
-            let cell = self.cells.get_mut(&sector).expect("a sector in flight has a cell");
-            span = span.or(cell.withdraw(id));
-        }
-        self.tidy();
-        if let Some(span) = span {
+    /// Replaces the data of a write in flight: the device has damaged it.
+    pub(crate) fn damage(&mut self, id: RequestId, extents: Vec<Extent>) {
+        if let Some(span) = self.withdraw(id) {
             self.push(id, span, &extents);
         }
+        self.in_flight.insert(id, Change::Write(extents));
+    }
+
+    /// Sends a write in flight elsewhere. It gets there at this moment, not before.
+    pub(crate) fn misdirect(&mut self, id: RequestId, moment: u64, extents: Vec<Extent>) {
+        self.withdraw(id);
+        self.push(id, Span::new(moment), &extents);
+        self.tidy();
         self.in_flight.insert(id, Change::Write(extents));
     }
 
@@ -143,6 +146,16 @@ impl SectorCache {
     /// What a power cut may leave.
     pub(crate) fn space(&self) -> SectorSpace {
         SectorSpace::new(&self.durable, &self.cells, &self.lengths, &self.gates, self.grain)
+    }
+
+    /// Takes a write in flight out of its sectors, which may need tidying. Returns its span.
+    fn withdraw(&mut self, id: RequestId) -> Option<Span> {
+        let mut span = None;
+        for sector in sectors(&self.in_flight[&id], self.grain) {
+            let cell = self.cells.get_mut(&sector).expect("a sector in flight has a cell");
+            span = span.or(cell.withdraw(id));
+        }
+        span
     }
 
     fn push(&mut self, request: RequestId, span: Span, extents: &[Extent]) {

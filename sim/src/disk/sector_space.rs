@@ -155,7 +155,8 @@ impl SectorSpace {
         }
     }
 
-    /// What an option means, when `choice` decides the hidden variables (everything kept without).
+    /// What an option means, when `choice` decides the hidden variables; without, in a context in
+    /// which no two options are the same.
     pub(crate) fn describe(
         &self,
         variable: usize,
@@ -172,8 +173,11 @@ impl SectorSpace {
                 format!("{} bytes, {by}", length.len)
             }
             Variable::Sector(sector) => {
-                let context = choice.map_or(self.kept, |choice| self.context(choice).0);
-                sector.contents(context).describe(option)
+                let contents = match choice {
+                    Some(choice) => sector.contents(self.context(choice).0),
+                    None => sector.fullest(),
+                };
+                contents.describe(option)
             }
         }
     }
@@ -269,6 +273,12 @@ impl Sector {
         self.contexts.get(context).unwrap_or(&self.contexts[0])
     }
 
+    /// The contents in a context that has as many as there are options.
+    fn fullest(&self) -> &CellContents {
+        let full = |contents: &&Arc<CellContents>| contents.contents.list.len() == self.options;
+        self.contexts.iter().rev().find(full).expect("options are the most of any context")
+    }
+
     /// Whether, whatever happens, it is what the durable image says.
     fn is(&self, durable: &Image, grain: Grain) -> bool {
         self.options == 1 && self.contexts.len() == 1 && {
@@ -278,14 +288,9 @@ impl Sector {
         }
     }
 
-    /// Sums over contents, so that their order does not matter.
     fn key(&self) -> u128 {
-        let contexts = self.contexts.iter().map(|context| {
-            let contents = context.contents.list.iter();
-            contents.fold(0_u128, |sum, content| sum.wrapping_add(xxh3_128(&content.bytes)))
-        });
-        let bytes: Vec<u8> = contexts.flat_map(u128::to_le_bytes).collect();
-        xxh3_128_with_seed(&bytes, self.index)
+        let keys = self.contexts.iter().flat_map(|context| context.key.to_le_bytes());
+        xxh3_128_with_seed(&keys.collect::<Vec<u8>>(), self.index)
     }
 }
 

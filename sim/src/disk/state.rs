@@ -291,7 +291,7 @@ impl DiskState {
             extents.push(Extent::data(at, data.part(done, len)));
             done += len;
         }
-        self.cache.replace(pending.id, extents.clone());
+        self.cache.misdirect(pending.id, self.moment, extents.clone());
         self.succeed(pending, Some(Change::Write(extents)));
     }
 
@@ -301,9 +301,11 @@ impl DiskState {
             Op::Read { .. } => {}
             Op::Write { offset, data, .. } => {
                 let mut damaged = data.to_vec();
-                damaged[0] = !damaged[0];
+                if let Some(first) = damaged.first_mut() {
+                    *first = !*first;
+                }
                 let extents = vec![Extent::data(*offset, Slice::new(damaged.into()))];
-                self.cache.replace(pending.id, extents.clone());
+                self.cache.damage(pending.id, extents.clone());
                 self.succeed(pending, Some(Change::Write(extents)));
             }
             Op::Flush | Op::Discard { .. } | Op::Resize { .. } => {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use plugpull_engine::{DiskErrorKind, WriteFlags};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::identity::{Name, TaskId, mix};
 use crate::disk::{OpKind, Outcome};
@@ -88,8 +89,12 @@ impl Label {
             Self::Poll(task) => mix(task.key(), 1),
             Self::Complete { request, outcome } => mix(request.key, 2 ^ outcome.key() << 8),
             Self::Timer { task, number } => mix(task.key(), 3 ^ u64::from(number) << 8),
-            Self::Coin { task, value, .. } => mix(task.key(), 4 ^ u64::from(value) << 8),
-            Self::Cancel { task, .. } => mix(task.key(), 5),
+            Self::Coin { task, what, value } => {
+                mix(mix(task.key(), 4 ^ u64::from(value) << 8), xxh3_64(what.as_bytes()))
+            }
+            Self::Cancel { task, what } => {
+                mix(mix(task.key(), 5), xxh3_64(what.as_str().as_bytes()))
+            }
         }
     }
 
@@ -190,5 +195,36 @@ impl fmt::Display for OutcomeLabel {
             Self::Misdirected(shift) => write!(f, "misdirected by {shift}"),
             Self::Corrupted => f.write_str("corrupted"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_print_one_way_each() {
+        let task = TaskId::client(0);
+        let complete = |kind, flags, outcome| {
+            let (number, disk, disk_name) = (3, 0, Name::new("image"));
+            let (offset, len, key) = (8192, 512, 0);
+            let request =
+                RequestLabel { task, number, disk, disk_name, kind, flags, offset, len, key };
+            Label::Complete { request, outcome }
+        };
+        let (none, done) = (WriteFlags::NONE, OutcomeLabel::Done);
+        let both = WriteFlags { preflush: true, fua: true };
+        let check = |label: Label, expected: &str| assert_eq!(label.to_string(), expected);
+        check(Label::Poll(task), "run c0");
+        check(complete(OpKind::Write, none, done), "complete c0.3 write image 8192+512 ok");
+        let expected = "complete c0.3 write image 8192+512 preflush fua misdirected by 4096";
+        check(complete(OpKind::Write, both, OutcomeLabel::Misdirected(4096)), expected);
+        let eio = OutcomeLabel::Failed(DiskErrorKind::Io);
+        check(complete(OpKind::Flush, none, eio), "complete c0.3 flush image eio");
+        let full = OutcomeLabel::Failed(DiskErrorKind::NoSpace);
+        check(complete(OpKind::Resize, none, full), "complete c0.3 resize image 512 enospc");
+        check(Label::Timer { task, number: 1 }, "timer c0.1");
+        check(Label::Coin { task, what: "prefetch", value: false }, "coin c0 prefetch false");
+        check(Label::Cancel { task, what: Name::new("op2") }, "cancel c0.op2");
     }
 }

@@ -27,6 +27,7 @@ mod port;
 mod requests;
 mod runtime;
 mod state;
+mod step;
 mod tasks;
 mod timer;
 mod waker;

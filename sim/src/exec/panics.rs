@@ -43,6 +43,12 @@ pub(crate) fn catch<R>(body: impl FnOnce() -> R) -> Result<R, Caught> {
     })
 }
 
+/// Installs the hook, if it is not there yet. To be called early: a thread that panics already can
+/// no longer do it.
+pub(super) fn prepare() {
+    HOOK.call_once(install);
+}
+
 fn install() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {

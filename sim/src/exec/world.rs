@@ -1,22 +1,21 @@
-//! One execution, stepped from outside.
+//! One execution: what goes into it and what can be seen of it. How it is stepped is in `step`.
 
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use plugpull_engine::runtime::BoxTask;
 use plugpull_engine::{Disk, Runtime};
 
-use super::cancel::{Cancellable, GiveUp};
+use super::cancel::Cancellable;
 use super::cell::Cell;
-use super::choice::{ChoicePoint, Trace, TracedChoice};
-use super::enabled::Event;
-use super::end::{Panicked, Step};
+use super::choice::{Trace, TracedChoice};
+use super::end::Step;
 use super::identity::TaskId;
 use super::options::WorldOptions;
-use super::panics::{Caught, catch};
+use super::panics::{catch, prepare};
 use super::port::Port;
 use super::requests::Requests;
 use super::runtime::SimRuntime;
@@ -25,23 +24,22 @@ use super::tasks::TaskIndex;
 use super::waker::task_waker;
 use crate::disk::port::SimDisk;
 use crate::disk::{CrashSpace, DiskSpec, DiskState, FaultPlan, History, Image};
-use crate::schedule::{Divergence, Strategy};
 
 /// One execution: disks, tasks, timers and pending requests.
 ///
 /// Nothing happens but in [`World::step`]. Dropping a world drops every task where it stands:
 /// destructors run, but what they spawn or submit is ignored, and so is their panicking.
 pub struct World {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     /// The futures, by task index; none once ended.
-    futures: Vec<Option<Running>>,
-    end: Option<Step>,
+    pub(super) futures: Vec<Option<Running>>,
+    pub(super) end: Option<Step>,
 }
 
 /// A task's future and what wakes it.
-struct Running {
-    future: BoxTask,
-    waker: Waker,
+pub(super) struct Running {
+    pub(super) future: BoxTask,
+    pub(super) waker: Waker,
 }
 
 /// What tasks use of their world. Cheap to clone; does not keep the tasks alive.
@@ -68,6 +66,7 @@ impl World {
     /// A world with these disks, and no tasks yet.
     #[must_use]
     pub fn new(disks: Vec<(DiskSpec, Image, FaultPlan)>, options: WorldOptions) -> Self {
+        prepare();
         let core = Core::new(State::new(Requests::new(disks), options));
         Self { core: Arc::new(core), futures: Vec::new(), end: None }
     }
@@ -121,41 +120,6 @@ impl World {
             place.with(|place| *place = Some(value));
         });
         output
-    }
-
-    /// Makes one event happen; the strategy chooses where there is a choice. Once the execution
-    /// has come to an end, every further call says so again.
-    ///
-    /// The strategy is lent to the world for the duration of the call, because a task may flip a
-    /// coin in the middle of its run.
-    ///
-    /// # Panics
-    /// If the strategy takes an option that there is not.
-    pub fn step(&mut self, strategy: &mut Box<dyn Strategy>) -> Step {
-        if let Some(end) = &self.end {
-            return end.clone();
-        }
-        let step = match self.core.with(|state| state.next_event(&mut **strategy)) {
-            Ok((event, label)) => match self.perform(event, strategy) {
-                Ok(()) => Step::Ran(label),
-                Err(end) => *end,
-            },
-            Err(end) => *end,
-        };
-        if step.is_end() {
-            self.end = Some(step.clone());
-        }
-        step
-    }
-
-    /// Steps until the execution comes to an end, and says to which.
-    pub fn run(&mut self, strategy: &mut Box<dyn Strategy>) -> Step {
-        loop {
-            let step = self.step(strategy);
-            if step.is_end() {
-                return step;
-            }
-        }
     }
 
     /// How many events have happened; the index of the next step.
@@ -221,83 +185,27 @@ impl World {
         Trace::new(choices.collect())
     }
 
-    /// Hash of everything that has happened; see [`ChoicePoint::past`].
+    /// Hash of everything that has happened; see
+    /// [`ChoicePoint::past`](super::ChoicePoint::past).
     #[must_use]
     pub fn past(&self) -> u64 {
         self.core.with(|state| state.past)
     }
 
+    /// A new task makes a finished execution go on.
     fn start(&mut self, name: &str, daemon: bool, task: BoxTask) -> TaskId {
+        self.end.take_if(|end| *end == Step::Finished);
         let id = self.core.with(|state| state.spawn(name, daemon, task));
-        self.adopt_spawned();
+        self.adopt(self.core.with(|state| std::mem::take(&mut state.spawned)));
         id.unwrap_or_else(|_| unreachable!("the world is there"))
     }
 
-    /// Takes over the futures of tasks that were spawned since the last call.
-    fn adopt_spawned(&mut self) {
-        for future in self.core.with(|state| std::mem::take(&mut state.spawned)) {
+    /// Takes over the futures of newly spawned tasks, all of them, in the order of their indices.
+    pub(super) fn adopt(&mut self, spawned: Vec<BoxTask>) {
+        for future in spawned {
             let waker = task_waker(&self.core, TaskIndex(self.futures.len()));
             self.futures.push(Some(Running { future, waker }));
         }
-    }
-
-    fn perform(&mut self, event: Event, strategy: &mut Box<dyn Strategy>) -> Result<(), Box<Step>> {
-        match event {
-            Event::Poll(place) => {
-                let task = self.core.with(|state| state.tasks.take_ready(place));
-                self.poll(task, strategy)
-            }
-            Event::Complete { place, outcome } => {
-                wake(self.core.with(|state| state.requests.complete(place, outcome)));
-                Ok(())
-            }
-            Event::Fire(place) => {
-                wake(self.core.with(|state| state.timers.fire(place)));
-                Ok(())
-            }
-            Event::Cancel(place) => {
-                let (task, request) = self.core.with(|state| {
-                    state.cancels_left -= 1;
-                    let request = &state.guest_requests.pending[place];
-                    (request.task, Arc::clone(&request.slot))
-                });
-                self.cancel(task, &*request, strategy)
-            }
-        }
-    }
-
-    fn poll(&mut self, task: TaskIndex, strategy: &mut Box<dyn Strategy>) -> Result<(), Box<Step>> {
-        // A task that was spawned from outside of any step has not been taken over yet.
-        if task.0 >= self.futures.len() {
-            self.adopt_spawned();
-        }
-        let place = &mut self.futures[task.0];
-        let ended = lend(&self.core, task, strategy, || {
-            let running = place.as_mut().expect("only unfinished tasks are ready");
-            let mut context = Context::from_waker(&running.waker);
-            let ended = running.future.as_mut().poll(&mut context).is_ready();
-            if ended {
-                *place = None;
-            }
-            ended
-        })?;
-        if ended {
-            self.core.with(|state| state.tasks.end(task));
-        }
-        self.adopt_spawned();
-        Ok(())
-    }
-
-    fn cancel(
-        &mut self,
-        task: TaskIndex,
-        request: &dyn GiveUp,
-        strategy: &mut Box<dyn Strategy>,
-    ) -> Result<(), Box<Step>> {
-        let waker = lend(&self.core, task, strategy, || request.give_up())?;
-        wake(waker);
-        self.adopt_spawned();
-        Ok(())
     }
 }
 
@@ -378,56 +286,5 @@ impl<T> Output<T> {
     #[must_use]
     pub fn take(&self) -> Option<T> {
         self.0.with(Option::take)
-    }
-}
-
-/// Wakes with the state unlocked: a waker may do anything.
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
-    }
-}
-
-/// Runs `body` as `task`, with the strategy in reach for coins.
-fn lend<R>(
-    core: &Core,
-    task: TaskIndex,
-    strategy: &mut Box<dyn Strategy>,
-    body: impl FnOnce() -> R,
-) -> Result<R, Box<Step>> {
-    let lent = std::mem::replace(strategy, Box::new(LentOut));
-    core.with(|state| {
-        state.current = Some(task);
-        state.strategy = Some(lent);
-    });
-    let result = catch(body);
-    let (task, returned, divergence) = core.with(|state| {
-        let task = state.current_id().expect("set above");
-        state.current = None;
-        (task, state.strategy.take(), state.divergence.take())
-    });
-    *strategy = returned.expect("a coin puts it back");
-    if let Some(divergence) = divergence {
-        return Err(Box::new(Step::Diverged(divergence)));
-    }
-    result.map_err(|Caught { message, location }| {
-        Box::new(Step::Panicked(Panicked { task, message, location }))
-    })
-}
-
-/// Holds the caller's place while the strategy is with the world. Never asked.
-struct LentOut;
-
-impl Strategy for LentOut {
-    fn begin(&mut self) -> bool {
-        unreachable!("the strategy is lent to a world")
-    }
-
-    fn choose(&mut self, _point: &ChoicePoint<'_>) -> Result<usize, Box<Divergence>> {
-        unreachable!("the strategy is lent to a world")
-    }
-
-    fn end(&mut self) -> Result<(), Box<Divergence>> {
-        unreachable!("the strategy is lent to a world")
     }
 }

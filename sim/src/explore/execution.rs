@@ -56,31 +56,41 @@ impl Execution {
         self.guest.read(|guest| Obligations::after_power_cut(&guest.model, &plan.initial))
     }
 
+    /// Starts the clients once the device is open, even if jobs still run beside them.
+    ///
+    /// # Errors
+    /// The finding, if the device refused to open without a reason.
+    pub(crate) fn look_for_device(&mut self, plan: &Plan) -> Result<(), Finding> {
+        let Stage::Opening(opening) = &self.stage else { return Ok(()) };
+        match opening.take() {
+            None => {}
+            Some(Ok(device)) => {
+                self.start_clients(plan, &device);
+                self.stage = Stage::Running(device);
+            }
+            Some(Err(error)) => {
+                self.stage = Stage::Over;
+                self.refused(plan, &error)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Everything that was started has ended: starts what comes next; false if nothing does.
     ///
     /// # Errors
-    /// The finding, if the stage that ended broke a promise.
+    /// The finding, if the reading back broke a promise.
     pub(crate) fn next_stage(&mut self, plan: &Plan) -> Result<bool, Finding> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Opening(opening) => match opening.take().expect("the opening has ended") {
-                Ok(device) => {
-                    self.start_clients(plan, &device);
-                    self.stage = Stage::Running(device);
-                    Ok(true)
-                }
-                Err(error) => self.refused(plan, &error).map(|()| false),
-            },
-            Stage::Running(device) => {
-                if self.guest.read(|guest| guest.closed) {
-                    return Ok(false);
-                }
+            Stage::Running(device) if !self.guest.read(|guest| guest.closed) => {
                 self.stage = Stage::Verifying(self.start_verifying(plan, device));
                 Ok(true)
             }
             Stage::Verifying(verifying) => {
                 verifying.take().expect("the reading has ended").map_or(Ok(false), Err)
             }
-            Stage::Over => Ok(false),
+            Stage::Running(_) | Stage::Over => Ok(false),
+            Stage::Opening(_) => unreachable!("the opening has ended and was looked at"),
         }
     }
 

@@ -99,6 +99,9 @@ impl<'a> Search<'a> {
                     if step >= strategy.first_new_step() {
                         self.crash_point(execution)?;
                     }
+                    if let Err(finding) = execution.look_for_device(self.plan) {
+                        self.live(execution, finding)?;
+                    }
                 }
                 Step::Finished => match execution.next_stage(self.plan) {
                     Ok(true) => {}

@@ -85,7 +85,7 @@ fn the_first_new_step_is_where_an_execution_leaves_the_one_before() {
     let mut strategy: Box<dyn Strategy> = Box::new(Exhaustive::new());
     let mut before: Vec<u64> = Vec::new();
     let mut progress = Progress { done: 0, of: 1 };
-    for execution in 0..3000 {
+    for execution in 0..1000 {
         assert!(strategy.begin());
         let mut world = busy(WorldOptions { ready: MACRO_STEP.ready, ..BUSY });
         let mut pasts = Vec::new();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plugpull_engine::{Disk, Runtime, WriteFlags};
-use plugpull_sim::exec::WorldOptions;
-use plugpull_sim::schedule::Fifo;
+use plugpull_sim::exec::{World, WorldHandle, WorldOptions};
+use plugpull_sim::schedule::{Fifo, Strategy};
 
 use super::{ANY, world, write};
 
@@ -67,4 +67,13 @@ fn dropping_a_world_drops_every_task_wherever_it_stands() {
             assert!(runtime.coin("late"));
         }
     }
+}
+
+#[test]
+fn executions_may_run_on_any_thread() {
+    fn movable<T: Send>() {}
+    fn shared<T: Send + Sync>() {}
+    movable::<World>();
+    movable::<Box<dyn Strategy>>();
+    shared::<WorldHandle>();
 }
