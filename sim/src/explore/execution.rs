@@ -102,6 +102,11 @@ impl Execution {
         matches!(self.stage, Stage::Verifying(_))
     }
 
+    /// Whether a background job of the device has not come to its end.
+    pub(crate) fn job_is_running(&self) -> bool {
+        matches!(&self.stage, Stage::Running(device) if device.job_is_running())
+    }
+
     /// The named things that have happened.
     pub(crate) fn events(&self) -> BTreeSet<&'static str> {
         let mut events = self.world.events();

@@ -121,6 +121,11 @@ impl<'a> Search<'a> {
                 Step::Panicked(panic) => {
                     return self.live(execution, stopped(Invariant::EPanic, &panic));
                 }
+                Step::StepCap if execution.job_is_running() => {
+                    let message = "a background job has not ended at the step cap".to_owned();
+                    let finding = Finding { invariant: Invariant::LConv, message };
+                    return self.live(execution, finding);
+                }
                 Step::StepCap => {
                     self.outcome.capped += 1;
                     return ControlFlow::Continue(());
