@@ -4,4 +4,13 @@
 //! Data flows one way: scenario, workload, engine over the simulated disk, recorded history,
 //! crash states, recovery, oracle, verdict.
 
+pub mod crash;
 pub mod disk;
+pub mod exec;
+pub mod explore;
+pub mod oracle;
+pub mod scenario;
+pub mod schedule;
+pub mod system;
+pub mod verdict;
+pub mod workload;

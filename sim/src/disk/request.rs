@@ -1,8 +1,35 @@
 //! Disk requests and their ends.
 
+use std::fmt;
 use std::sync::Arc;
 
 use plugpull_engine::{DiskError, WriteFlags};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::exec::TaskId;
+
+/// Stable identity of a request: the task that submitted it and its number within that task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId {
+    /// The task.
+    pub task: TaskId,
+    /// Counts the task's requests, from zero.
+    pub number: u32,
+}
+
+impl RequestId {
+    /// Request `number` of the `task`-th client, `c0.3`.
+    #[must_use]
+    pub fn new(task: u32, number: u32) -> Self {
+        Self { task: TaskId::client(task), number }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.task, self.number)
+    }
+}
 
 /// One request to a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +95,40 @@ impl Op {
     }
 }
 
+/// `write 512+1024 preflush fua data 0123456789abcdef`: range as offset and length, data as a hash.
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { offset, len } => write!(f, "read {offset}+{len}"),
+            Self::Write { offset, data, flags } => {
+                write!(f, "write {offset}+{}", data.len())?;
+                if flags.preflush {
+                    f.write_str(" preflush")?;
+                }
+                if flags.fua {
+                    f.write_str(" fua")?;
+                }
+                write!(f, " data {:016x}", xxh3_64(data))
+            }
+            Self::Flush => f.write_str("flush"),
+            Self::Discard { offset, len } => write!(f, "discard {offset}+{len}"),
+            Self::Resize { len } => write!(f, "resize {len}"),
+        }
+    }
+}
+
+impl fmt::Display for OpKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Flush => "flush",
+            Self::Discard => "discard",
+            Self::Resize => "resize",
+        })
+    }
+}
+
 /// How the device ends a request. Chosen by the schedule, carried out by the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -82,6 +143,17 @@ pub enum Outcome {
     },
     /// A write or read that reports success and inverts the first byte of its first sector.
     Corrupted,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Failed(error) => write!(f, "failed: {error}"),
+            Self::Misdirected { shift } => write!(f, "done, misdirected by {shift}"),
+            Self::Corrupted => f.write_str("done, corrupted"),
+        }
+    }
 }
 
 /// What a completed request gives back: bytes for a read, nothing otherwise.

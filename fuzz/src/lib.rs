@@ -1,0 +1,7 @@
+//! What the fuzz targets share: small FVD images on simulated disks.
+//!
+//! The targets themselves are thin: they turn bytes into input, call a function of the engine or
+//! the simulator, and assert what must hold whatever the input is.
+
+pub mod config;
+pub mod session;

@@ -1,0 +1,3 @@
+//! Rendered reports, compared with golden files.
+
+mod reports;

@@ -1,0 +1,330 @@
+//! Disks that answer every request at once, for code that runs alone: recovery after a power cut,
+//! the queries that follow, and later sessions of one client.
+//!
+//! With a single task and disks that complete each request inside its submission there is one
+//! schedule only, the first-in first-out one, and no scheduler is needed: a future runs to its end
+//! in one poll. Whenever what a power cut could leave behind changes, the world notes a
+//! [`CrashPoint`], so that recovery can be cut in turn.
+//!
+//! Every run has a bound on disk requests ([`REQUESTS_MAX`]); code that reaches it is not
+//! answered any more, and the run ends as [`Stuck`].
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use plugpull_engine::runtime::BoxTask;
+use plugpull_engine::sync::Shared;
+use plugpull_engine::{Disk, DiskProperties, IoFuture, Runtime, WriteFlags};
+
+use crate::disk::{CrashSpace, DiskSpec, DiskState, Image, Op, OpKind, Outcome, Reply, RequestId};
+use crate::exec::TaskId;
+
+/// Disk requests that one run may make before it counts as endless.
+pub const REQUESTS_MAX: u32 = 1_000_000;
+
+/// A moment inside a run at which power may be cut.
+#[derive(Debug, Clone)]
+pub struct CrashPoint {
+    /// What each disk may be left with.
+    pub spaces: Vec<CrashSpace>,
+    /// The value of [`DirectWorld::set_phase`] at that moment.
+    pub phase: usize,
+}
+
+/// Why a run did not end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stuck {
+    /// A sentence for the report.
+    pub reason: String,
+}
+
+/// A set of disks that answer at once, and the runtime of the code that uses them.
+#[derive(Clone)]
+pub struct DirectWorld {
+    state: Arc<Shared<State>>,
+}
+
+struct State {
+    disks: Vec<DiskState>,
+    task: TaskId,
+    requests: u32,
+    watching: bool,
+    phase: usize,
+    points: Vec<CrashPoint>,
+    last_key: Option<u128>,
+    events: BTreeSet<&'static str>,
+    spawned: Vec<BoxTask>,
+    now: Duration,
+    deadlines: BTreeSet<Duration>,
+}
+
+impl DirectWorld {
+    /// Disks with these durable contents. With `watching` every crash point inside a run is noted.
+    #[must_use]
+    pub fn new(disks: impl IntoIterator<Item = (DiskSpec, Image)>, watching: bool) -> Self {
+        let disks = disks.into_iter().map(|(spec, image)| DiskState::new(spec, image)).collect();
+        let state = State {
+            disks,
+            task: TaskId::harness(),
+            requests: 0,
+            watching,
+            phase: 0,
+            points: Vec::new(),
+            last_key: None,
+            events: BTreeSet::new(),
+            spawned: Vec::new(),
+            now: Duration::ZERO,
+            deadlines: BTreeSet::new(),
+        };
+        Self { state: Arc::new(Shared::new(state)) }
+    }
+
+    /// Handles of the disks, in order.
+    #[must_use]
+    pub fn disks(&self) -> Vec<Arc<dyn Disk>> {
+        let count = self.state.write(|state| state.disks.len());
+        (0..count)
+            .map(|index| Arc::new(DirectDisk { world: self.clone(), index }) as Arc<dyn Disk>)
+            .collect()
+    }
+
+    /// The runtime for code on these disks.
+    #[must_use]
+    pub fn runtime(&self) -> Arc<dyn Runtime> {
+        Arc::new(DirectRuntime { world: self.clone() })
+    }
+
+    /// Crash points noted from now on carry this number.
+    pub fn set_phase(&self, phase: usize) {
+        self.state.write(|state| state.phase = phase);
+    }
+
+    /// The crash points noted so far, in order.
+    #[must_use]
+    pub fn take_points(&self) -> Vec<CrashPoint> {
+        self.state.write(|state| std::mem::take(&mut state.points))
+    }
+
+    /// What each disk may be left with by a power cut now.
+    #[must_use]
+    pub fn crash_spaces(&self) -> Vec<CrashSpace> {
+        self.state.write(|state| state.disks.iter().map(DiskState::crash_space).collect())
+    }
+
+    /// What reads of each disk see now.
+    #[must_use]
+    pub fn visible(&self) -> Vec<Image> {
+        self.state.write(|state| state.disks.iter().map(|disk| disk.visible().clone()).collect())
+    }
+
+    /// The named events reported so far.
+    #[must_use]
+    pub fn events(&self) -> BTreeSet<&'static str> {
+        self.state.write(|state| state.events.clone())
+    }
+
+    /// Whether any disk was changed.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        self.state.write(|state| state.last_key.is_some())
+    }
+
+    /// Runs `future` to its end, and whatever it spawned as far as it gets.
+    ///
+    /// # Errors
+    /// If it waits for something that nobody will bring.
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> Result<T, Stuck> {
+        let mut future = std::pin::pin!(future);
+        let flag = Arc::new(WokenFlag(AtomicBool::new(true)));
+        let waker = Waker::from(flag.clone());
+        let mut context = Context::from_waker(&waker);
+        let mut tasks: Vec<BoxTask> = Vec::new();
+        loop {
+            flag.0.store(false, Ordering::Relaxed);
+            if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+                return Ok(value);
+            }
+            tasks.append(&mut self.state.write(|state| std::mem::take(&mut state.spawned)));
+            tasks.retain_mut(|task| task.as_mut().poll(&mut context).is_pending());
+            let more = self.state.write(|state| !state.spawned.is_empty());
+            if !flag.0.load(Ordering::Relaxed) && !more && !self.advance_clock() {
+                return Err(self.stuck());
+            }
+        }
+    }
+
+    /// Moves the clock to the next deadline; false if there is none.
+    fn advance_clock(&self) -> bool {
+        self.state.write(|state| match state.deadlines.pop_first() {
+            Some(deadline) => {
+                state.now = state.now.max(deadline);
+                true
+            }
+            None => false,
+        })
+    }
+
+    fn stuck(&self) -> Stuck {
+        let requests = self.state.write(|state| state.requests);
+        let reason = if requests > REQUESTS_MAX {
+            format!("no end after {REQUESTS_MAX} disk requests")
+        } else {
+            "waits for something, with nothing in flight and nothing left to run".to_owned()
+        };
+        Stuck { reason }
+    }
+
+    /// Submits and completes a request; `None` once the bound is reached.
+    fn request(&self, index: usize, op: Op) -> Option<Reply> {
+        self.state.write(|state| {
+            state.requests += 1;
+            if state.requests > REQUESTS_MAX {
+                return None;
+            }
+            let changes = op.kind() != OpKind::Read;
+            let id = RequestId { task: state.task, number: state.requests };
+            state.disks[index].submit(id, op);
+            state.note(changes);
+            let reply = state.disks[index].complete(id, Outcome::Done);
+            state.note(changes);
+            Some(reply)
+        })
+    }
+}
+
+impl State {
+    fn note(&mut self, changes: bool) {
+        if !changes {
+            return;
+        }
+        if !self.watching {
+            self.last_key = Some(0);
+            return;
+        }
+        let spaces: Vec<CrashSpace> = self.disks.iter().map(DiskState::crash_space).collect();
+        let key = combined_key(&spaces);
+        let repeated = self.points.last().is_some_and(|point| point.phase == self.phase);
+        if repeated && self.last_key == Some(key) {
+            return;
+        }
+        self.last_key = Some(key);
+        self.points.push(CrashPoint { spaces, phase: self.phase });
+    }
+}
+
+/// One key for the crash spaces of all disks.
+#[must_use]
+pub fn combined_key(spaces: &[CrashSpace]) -> u128 {
+    spaces.iter().fold(0, |key: u128, space| key.rotate_left(41).wrapping_add(space.key()))
+}
+
+struct WokenFlag(AtomicBool);
+
+impl Wake for WokenFlag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+struct DirectDisk {
+    world: DirectWorld,
+    index: usize,
+}
+
+impl DirectDisk {
+    fn request(&self, op: Op) -> IoFuture<Vec<u8>> {
+        match self.world.request(self.index, op) {
+            Some(reply) => Box::pin(std::future::ready(reply)),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+
+    fn request_unit(&self, op: Op) -> IoFuture<()> {
+        match self.world.request(self.index, op) {
+            Some(reply) => Box::pin(std::future::ready(reply.map(drop))),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+}
+
+impl Disk for DirectDisk {
+    fn read(&self, offset: u64, len: usize) -> IoFuture<Vec<u8>> {
+        self.request(Op::Read { offset, len })
+    }
+
+    fn write(&self, offset: u64, data: Vec<u8>, flags: WriteFlags) -> IoFuture<()> {
+        self.request_unit(Op::Write { offset, data: data.into(), flags })
+    }
+
+    fn flush(&self) -> IoFuture<()> {
+        self.request_unit(Op::Flush)
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> IoFuture<()> {
+        self.request_unit(Op::Discard { offset, len })
+    }
+
+    fn resize(&self, len: u64) -> IoFuture<()> {
+        self.request_unit(Op::Resize { len })
+    }
+
+    fn len(&self) -> u64 {
+        self.world.state.write(|state| state.disks[self.index].len())
+    }
+
+    fn properties(&self) -> DiskProperties {
+        self.world.state.write(|state| state.disks[self.index].spec().properties())
+    }
+}
+
+struct DirectRuntime {
+    world: DirectWorld,
+}
+
+impl Runtime for DirectRuntime {
+    fn spawn(&self, _name: &'static str, task: BoxTask) {
+        self.world.state.write(|state| state.spawned.push(task));
+    }
+
+    fn now(&self) -> Duration {
+        self.world.state.write(|state| state.now)
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxTask {
+        let deadline = self.now() + duration;
+        Box::pin(Sleep { world: self.world.clone(), deadline })
+    }
+
+    fn coin(&self, _label: &'static str) -> bool {
+        true
+    }
+
+    fn event(&self, event: &'static str) {
+        self.world.state.write(|state| state.events.insert(event));
+    }
+}
+
+struct Sleep {
+    world: DirectWorld,
+    deadline: Duration,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    /// Polled again after every move of the clock, because a run polls everything.
+    fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<()> {
+        self.world.state.write(|state| {
+            if state.now >= self.deadline {
+                return Poll::Ready(());
+            }
+            state.deadlines.insert(self.deadline);
+            Poll::Pending
+        })
+    }
+}

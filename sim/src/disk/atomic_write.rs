@@ -1,0 +1,212 @@
+//! The atomic-write model: each write, discard and length change persists whole or not at all,
+//! from its submission on. Where they overlap, the one that completed later wins; one in flight
+//! wins over a completed one, and two in flight may persist in either order.
+//!
+//! Variables: one boolean for each change that is not durable, and for each group of overlapping
+//! changes in flight the order in which they reach the medium.
+
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::bytes::Change;
+use super::change_log::{Durable, Logged};
+use super::image::Image;
+
+/// Most changes of one group of overlapping ones in flight: there are 720 orders of six.
+const GROUP_MAX: usize = 6;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct AtomicWriteSpace {
+    durable: Durable,
+    sector_len: usize,
+    /// Completed ones in completion order, then those in flight in submission order.
+    changes: Vec<Arc<Logged>>,
+    /// Indices of the changes that are not durable.
+    undecided: Vec<usize>,
+    /// Groups of overlapping changes in flight, with their orders.
+    groups: Vec<Group>,
+}
+
+/// Overlapping changes in flight.
+#[derive(Debug)]
+struct Group {
+    /// Indices of the changes, in submission order.
+    members: Vec<usize>,
+    /// Permutations of the members; the first is submission order.
+    orders: Vec<Vec<usize>>,
+}
+
+impl AtomicWriteSpace {
+    /// Takes stock of a cache.
+    ///
+    /// # Panics
+    /// If more than [`GROUP_MAX`] changes in flight overlap.
+    pub(crate) fn new(
+        durable: Durable,
+        completed: &[Arc<Logged>],
+        in_flight: &[Arc<Logged>],
+        sector_len: usize,
+    ) -> Self {
+        let changes: Vec<Arc<Logged>> = completed.iter().chain(in_flight).cloned().collect();
+        let undecided = (0..changes.len()).filter(|&index| !changes[index].span.required).collect();
+        let groups = groups(&changes, completed.len());
+        Self { durable, sector_len, changes, undecided, groups }
+    }
+
+    /// Number of variables.
+    pub(crate) fn variables(&self) -> usize {
+        self.undecided.len() + self.groups.len()
+    }
+
+    /// Number of options.
+    pub(crate) fn options(&self, variable: usize) -> usize {
+        match variable.checked_sub(self.undecided.len()) {
+            None => 2,
+            Some(group) => self.groups[group].orders.len(),
+        }
+    }
+
+    /// The option with everything kept.
+    pub(crate) fn kept(&self, variable: usize) -> usize {
+        match self.undecided.get(variable) {
+            Some(&index) => usize::from(!self.changes[index].span.failed),
+            None => 0,
+        }
+    }
+
+    /// What a variable stands for.
+    pub(crate) fn label(&self, variable: usize) -> String {
+        let Some(&index) = self.undecided.get(variable) else {
+            let names = self.names(&self.groups[variable - self.undecided.len()].members);
+            return format!("order of {names}");
+        };
+        let logged = &self.changes[index];
+        match &logged.change {
+            Change::Write(_) => format!("write {}", logged.request),
+            Change::Resize(len) => format!("length {len} of {}", logged.request),
+        }
+    }
+
+    /// What an option means.
+    pub(crate) fn describe(&self, variable: usize, option: usize) -> String {
+        match variable.checked_sub(self.undecided.len()) {
+            None => if option == 0 { "lost" } else { "kept" }.to_owned(),
+            Some(group) => self.names(&self.groups[group].orders[option]),
+        }
+    }
+
+    /// The image for a choice.
+    pub(crate) fn realize(&self, choice: &[usize]) -> Image {
+        let mut kept: Vec<bool> = self.changes.iter().map(|logged| logged.span.required).collect();
+        for (&index, &option) in self.undecided.iter().zip(choice) {
+            kept[index] = option == 1;
+        }
+        self.keep_what_preflushes_cover(&mut kept);
+        let mut order: Vec<usize> = (0..self.changes.len()).collect();
+        for (group, &option) in self.groups.iter().zip(&choice[self.undecided.len()..]) {
+            for (&place, &index) in group.members.iter().zip(&group.orders[option]) {
+                order[place] = index;
+            }
+        }
+        let mut durable = self.durable.clone();
+        for index in order.into_iter().filter(|&index| kept[index]) {
+            durable.apply(&self.changes[index].change, self.sector_len);
+        }
+        durable.into_image()
+    }
+
+    /// Identifies the set of images.
+    pub(crate) fn key(&self) -> u128 {
+        let mut parts: Vec<u8> = self.durable.image.key().to_le_bytes().to_vec();
+        parts.extend_from_slice(&self.durable.len.to_le_bytes());
+        for logged in &self.changes {
+            let span = &logged.span;
+            let preflush = logged.preflush && span.ended.is_none();
+            parts.push(u8::from(span.required) | u8::from(span.ended.is_some()) << 1);
+            if preflush {
+                for earlier in &self.changes {
+                    parts.push(u8::from(earlier.span.covered_by(span.submitted)));
+                }
+            }
+            for part in logged.parts(self.sector_len) {
+                parts.extend_from_slice(&part.offset(self.sector_len).to_le_bytes());
+                parts.extend_from_slice(&xxh3_128(&part.bytes).to_le_bytes());
+            }
+            if let Change::Resize(len) = logged.change {
+                parts.extend_from_slice(&len.to_le_bytes());
+            }
+            parts.extend_from_slice(b"change");
+        }
+        xxh3_128(&parts)
+    }
+
+    /// If the data of a PREFLUSH write in flight is there, its flush part has been carried out.
+    fn keep_what_preflushes_cover(&self, kept: &mut [bool]) {
+        let flushed: Vec<u64> = (self.changes.iter().zip(&*kept))
+            .filter(|(logged, kept)| **kept && logged.preflush && logged.span.ended.is_none())
+            .map(|(logged, _)| logged.span.submitted)
+            .collect();
+        for (logged, kept) in self.changes.iter().zip(kept) {
+            *kept |= flushed.iter().any(|&moment| logged.span.covered_by(moment));
+        }
+    }
+
+    fn names(&self, members: &[usize]) -> String {
+        let names: Vec<String> =
+            members.iter().map(|&index| self.changes[index].request.to_string()).collect();
+        names.join(", ")
+    }
+}
+
+/// The groups among `changes[first..]` whose members overlap, directly or through others.
+fn groups(changes: &[Arc<Logged>], first: usize) -> Vec<Group> {
+    let mut all: Vec<Vec<usize>> = Vec::new();
+    for index in first..changes.len() {
+        let touches = |members: &Vec<usize>| {
+            members.iter().any(|&member| overlap(&changes[member].change, &changes[index].change))
+        };
+        let (joined, mut apart): (Vec<_>, Vec<_>) = all.into_iter().partition(touches);
+        let mut group: Vec<usize> = joined.concat();
+        group.push(index);
+        group.sort_unstable();
+        apart.push(group);
+        all = apart;
+    }
+    let overlapping = all.into_iter().filter(|members| members.len() > 1);
+    overlapping
+        .map(|members| {
+            assert!(members.len() <= GROUP_MAX, "{} overlapping changes in flight", members.len());
+            Group { orders: permutations(&members), members }
+        })
+        .collect()
+}
+
+/// Whether the order of two changes matters.
+fn overlap(a: &Change, b: &Change) -> bool {
+    match (a, b) {
+        (Change::Write(a), Change::Write(b)) => {
+            a.iter().any(|a| b.iter().any(|b| a.range().overlaps(b.range())))
+        }
+        (Change::Write(extents), Change::Resize(len))
+        | (Change::Resize(len), Change::Write(extents)) => {
+            extents.iter().any(|extent| extent.range().end() > *len)
+        }
+        (Change::Resize(_), Change::Resize(_)) => true,
+    }
+}
+
+/// All orders of some items, the given one first.
+fn permutations(items: &[usize]) -> Vec<Vec<usize>> {
+    if items.len() <= 1 {
+        return vec![items.to_vec()];
+    }
+    let mut all = Vec::new();
+    for index in 0..items.len() {
+        let mut rest = items.to_vec();
+        let head = rest.remove(index);
+        all.extend(permutations(&rest).into_iter().map(|tail| [vec![head], tail].concat()));
+    }
+    all
+}

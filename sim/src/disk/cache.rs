@@ -1,0 +1,96 @@
+//! The volatile cache of a disk, in the form that its model needs.
+
+use super::bytes::{Change, Extent};
+use super::change_log::{ChangeLog, LogRule};
+use super::contents::Grain;
+use super::crash_space::{CrashSpace, Shape};
+use super::image::Image;
+use super::request::RequestId;
+use super::sector_cache::SectorCache;
+use super::spec::{DiskSpec, Model};
+
+/// A cache.
+#[derive(Debug, Clone)]
+pub(crate) enum Cache {
+    /// For models in which sectors are independent.
+    Sectors(SectorCache),
+    /// For models in which whole requests are kept or lost.
+    Log(ChangeLog),
+}
+
+/// Calls the method of the cache at hand.
+macro_rules! either {
+    ($cache:expr, $method:ident($($argument:expr),*)) => {
+        match $cache {
+            Cache::Sectors(cache) => cache.$method($($argument),*),
+            Cache::Log(cache) => cache.$method($($argument),*),
+        }
+    };
+}
+
+impl Cache {
+    /// The empty cache of a disk that durably holds `durable`.
+    pub(crate) fn new(spec: &DiskSpec, durable: Image) -> Self {
+        let rule = match spec.model {
+            Model::Writeback | Model::Writethrough | Model::LyingFlush => {
+                let grain = Grain { sector_len: spec.sector_len, tear: spec.tear };
+                return Self::Sectors(SectorCache::new(durable, grain));
+            }
+            Model::Ordered => LogRule::Ordered,
+            Model::AtomicWrite => LogRule::AtomicWrite,
+        };
+        Self::Log(ChangeLog::new(rule, durable, spec.sector_len, spec.tear))
+    }
+
+    /// Takes a change in flight; `preflush` if a flush comes first.
+    pub(crate) fn begin(&mut self, id: RequestId, moment: u64, change: Change, preflush: bool) {
+        either!(self, begin(id, moment, change, preflush));
+    }
+
+    /// Replaces the data of a write in flight: the device has damaged it.
+    pub(crate) fn damage(&mut self, id: RequestId, extents: Vec<Extent>) {
+        match self {
+            Self::Sectors(cache) => cache.damage(id, extents),
+            Self::Log(cache) => cache.replace(id, extents),
+        }
+    }
+
+    /// Sends a write in flight elsewhere. It gets there at this moment, not before.
+    pub(crate) fn misdirect(&mut self, id: RequestId, moment: u64, extents: Vec<Extent>) {
+        match self {
+            Self::Sectors(cache) => cache.misdirect(id, moment, extents),
+            Self::Log(cache) => cache.replace(id, extents),
+        }
+    }
+
+    /// Ends a change well.
+    pub(crate) fn finish(&mut self, id: RequestId, moment: u64, durable: bool) {
+        either!(self, finish(id, moment, durable));
+    }
+
+    /// Ends a change in an error.
+    pub(crate) fn fail(&mut self, id: RequestId, moment: u64) {
+        either!(self, fail(id, moment));
+    }
+
+    /// A flush submitted at `moment` succeeded.
+    pub(crate) fn cover(&mut self, moment: u64) {
+        either!(self, cover(moment));
+    }
+
+    /// A flush submitted at `moment` failed and dropped what it should have covered.
+    pub(crate) fn drop_dirty(&mut self, moment: u64) {
+        either!(self, drop_dirty(moment));
+    }
+
+    /// What a power cut may leave.
+    pub(crate) fn space(&self) -> CrashSpace {
+        CrashSpace::new(match self {
+            Self::Sectors(cache) => Shape::Sectors(cache.space()),
+            Self::Log(cache) => match cache.rule() {
+                LogRule::Ordered => Shape::Ordered(cache.ordered_space()),
+                LogRule::AtomicWrite => Shape::AtomicWrite(cache.atomic_write_space()),
+            },
+        })
+    }
+}

@@ -1,0 +1,320 @@
+//! The crash images of a disk whose sectors are independent.
+//!
+//! Variables, in this order: one per PREFLUSH write in flight (has its flush part been carried
+//! out?), the length if it is undecided, one per undecided sector. The first two kinds are hidden
+//! variables: they decide which contents the sectors may have (a *context*). Where a context has
+//! fewer contents than options, the last content stands for the options that are left over, so
+//! that every choice is a crash image and every crash image has a choice.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
+
+use super::bytes::write_clipped;
+use super::cell::{Cell, CellContents};
+use super::contents::{Grain, Patch};
+use super::image::Image;
+use super::lengths::{LengthOption, LengthOptions, Lengths};
+use super::request::RequestId;
+use super::sector_cache::cut_patch;
+
+/// Most PREFLUSH writes that may be in flight on one disk: each doubles the work.
+const GATES_MAX: usize = 8;
+
+/// A PREFLUSH write in flight: its data reaches the medium only after its flush part.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gate {
+    /// The request.
+    pub(crate) request: RequestId,
+    /// When it was submitted: what its flush part covers.
+    pub(crate) submitted: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct SectorSpace {
+    durable: Image,
+    grain: Grain,
+    gates: Vec<Gate>,
+    /// Per combination of gates: the lengths, and where their contexts start.
+    lengths: Vec<(LengthOptions, usize)>,
+    length_options: usize,
+    sectors: Vec<Sector>,
+    /// Index of the context with everything kept.
+    kept: usize,
+}
+
+/// An undecided sector.
+#[derive(Debug)]
+struct Sector {
+    index: u64,
+    /// One for each context, or just one if contexts do not matter.
+    contexts: Vec<Arc<CellContents>>,
+    options: usize,
+}
+
+/// What a variable stands for.
+enum Variable<'a> {
+    Gate(&'a Gate),
+    Length,
+    Sector(&'a Sector),
+}
+
+impl SectorSpace {
+    /// Takes stock of a cache.
+    ///
+    /// # Panics
+    /// If more than [`GATES_MAX`] PREFLUSH writes are in flight.
+    pub(crate) fn new(
+        durable: &Image,
+        cells: &BTreeMap<u64, Cell>,
+        lengths: &Lengths,
+        gates: &[Gate],
+        grain: Grain,
+    ) -> Self {
+        assert!(gates.len() <= GATES_MAX, "{} PREFLUSH writes in flight", gates.len());
+        let mut space = Self {
+            durable: durable.clone(),
+            grain,
+            gates: gates.to_vec(),
+            lengths: Vec::with_capacity(1),
+            length_options: 1,
+            sectors: Vec::with_capacity(cells.len()),
+            kept: 0,
+        };
+        let plain = gates.is_empty() && lengths.unsettled_cuts().is_empty();
+        let mut contexts = Vec::new();
+        for mask in 0..1_usize << gates.len() {
+            let (undone, flushed) = space.gates_in(mask);
+            let options = lengths.options(&flushed);
+            space.length_options = space.length_options.max(options.list.len());
+            let start = contexts.len();
+            space.kept = start + options.kept;
+            for option in &options.list {
+                contexts.push((undone.clone(), flushed.clone(), option.cuts.clone()));
+            }
+            space.lengths.push((options, start));
+        }
+        for (&index, cell) in cells {
+            let contexts = if plain {
+                vec![cell.contents(grain)]
+            } else {
+                let contents = contexts.iter().map(|(undone, flushed, cuts)| {
+                    let cuts: Vec<Patch> =
+                        cuts.iter().filter_map(|cut| cut_patch(cut, index, grain)).collect();
+                    cell.contents_if(undone, flushed, cuts, grain)
+                });
+                contents.collect()
+            };
+            let sector = Sector::new(index, contexts);
+            if !sector.is(durable, grain) {
+                space.sectors.push(sector);
+            }
+        }
+        space
+    }
+
+    /// Number of variables.
+    pub(crate) fn variables(&self) -> usize {
+        self.gates.len() + self.length_variables() + self.sectors.len()
+    }
+
+    /// Number of options.
+    pub(crate) fn options(&self, variable: usize) -> usize {
+        match self.variable(variable) {
+            Variable::Gate(_) => 2,
+            Variable::Length => self.length_options,
+            Variable::Sector(sector) => sector.options,
+        }
+    }
+
+    /// The option with everything kept.
+    pub(crate) fn kept(&self, variable: usize) -> usize {
+        match self.variable(variable) {
+            Variable::Gate(_) => 1,
+            Variable::Length => self.lengths.last().map_or(0, |(options, _)| options.kept),
+            Variable::Sector(sector) => sector.contents(self.kept).contents.kept,
+        }
+    }
+
+    /// The sector that a variable stands for.
+    pub(crate) fn sector(&self, variable: usize) -> Option<u64> {
+        match self.variable(variable) {
+            Variable::Sector(sector) => Some(sector.index),
+            Variable::Gate(_) | Variable::Length => None,
+        }
+    }
+
+    /// What a variable stands for.
+    pub(crate) fn label(&self, variable: usize) -> String {
+        match self.variable(variable) {
+            Variable::Gate(gate) => format!("preflush of {}", gate.request),
+            Variable::Length => "length".to_owned(),
+            Variable::Sector(sector) => format!("sector {}", sector.index),
+        }
+    }
+
+    /// What an option means, when `choice` decides the hidden variables; without, in a context in
+    /// which no two options are the same.
+    pub(crate) fn describe(
+        &self,
+        variable: usize,
+        option: usize,
+        choice: Option<&[usize]>,
+    ) -> String {
+        match self.variable(variable) {
+            Variable::Gate(_) => if option == 0 { "not done" } else { "done" }.to_owned(),
+            Variable::Length => {
+                let mask = choice.map_or(self.lengths.len() - 1, |choice| self.mask(choice));
+                let list = &self.lengths[mask].0.list;
+                let length = &list[option.min(list.len() - 1)];
+                let by = length.request.map_or("durable".to_owned(), |id| format!("set by {id}"));
+                format!("{} bytes, {by}", length.len)
+            }
+            Variable::Sector(sector) => {
+                let contents = match choice {
+                    Some(choice) => sector.contents(self.context(choice).0),
+                    None => sector.fullest(),
+                };
+                contents.describe(option)
+            }
+        }
+    }
+
+    /// The image for a choice.
+    pub(crate) fn realize(&self, choice: &[usize]) -> Image {
+        let (context, length) = self.context(choice);
+        let mut image = self.durable.clone();
+        for cut in &length.cuts {
+            image.set_len(cut.len.min(image.len()));
+            image.set_len(self.durable.len());
+        }
+        let options = &choice[self.gates.len() + self.length_variables()..];
+        for (sector, &option) in self.sectors.iter().zip(options) {
+            let list = &sector.contents(context).contents.list;
+            let content = &list[option.min(list.len() - 1)];
+            let offset = sector.index * self.grain.sector_len as u64;
+            write_clipped(&mut image, offset, &content.bytes);
+        }
+        image.set_len(length.len);
+        image
+    }
+
+    /// Identifies the set of images.
+    pub(crate) fn key(&self) -> u128 {
+        let mut parts: Vec<u8> = self.durable.key().to_le_bytes().to_vec();
+        let mut add = |part: &[u8]| parts.extend_from_slice(part);
+        for (options, _) in &self.lengths {
+            for option in &options.list {
+                add(&option.len.to_le_bytes());
+                for cut in &option.cuts {
+                    add(&cut.len.to_le_bytes());
+                }
+                add(b"option");
+            }
+            add(b"gates");
+        }
+        let sectors = self.sectors.iter().map(Sector::key).fold(0, u128::wrapping_add);
+        add(&sectors.to_le_bytes());
+        xxh3_128(&parts)
+    }
+
+    fn length_variables(&self) -> usize {
+        usize::from(self.length_options > 1)
+    }
+
+    fn variable(&self, variable: usize) -> Variable<'_> {
+        let after_gates = match variable.checked_sub(self.gates.len()) {
+            None => return Variable::Gate(&self.gates[variable]),
+            Some(rest) => rest,
+        };
+        match after_gates.checked_sub(self.length_variables()) {
+            None => Variable::Length,
+            Some(index) => Variable::Sector(&self.sectors[index]),
+        }
+    }
+
+    /// The requests whose flush part is not done in a combination, and the moments of those that
+    /// are.
+    fn gates_in(&self, mask: usize) -> (Vec<RequestId>, Vec<u64>) {
+        let mut undone = Vec::new();
+        let mut flushed = Vec::new();
+        for (bit, gate) in self.gates.iter().enumerate() {
+            if mask >> bit & 1 == 1 {
+                flushed.push(gate.submitted);
+            } else {
+                undone.push(gate.request);
+            }
+        }
+        (undone, flushed)
+    }
+
+    fn mask(&self, choice: &[usize]) -> usize {
+        (0..self.gates.len()).map(|bit| choice[bit] << bit).sum()
+    }
+
+    /// The context that a choice selects, and its length.
+    fn context(&self, choice: &[usize]) -> (usize, &LengthOption) {
+        let (options, start) = &self.lengths[self.mask(choice)];
+        let wanted = if self.length_options > 1 { choice[self.gates.len()] } else { 0 };
+        let option = wanted.min(options.list.len() - 1);
+        (start + option, &options.list[option])
+    }
+}
+
+impl Sector {
+    fn new(index: u64, contexts: Vec<Arc<CellContents>>) -> Self {
+        let options = contexts.iter().map(|context| context.contents.list.len()).max();
+        Self { index, options: options.expect("at least one context"), contexts }
+    }
+
+    fn contents(&self, context: usize) -> &CellContents {
+        self.contexts.get(context).unwrap_or(&self.contexts[0])
+    }
+
+    /// The contents in a context that has as many as there are options.
+    fn fullest(&self) -> &CellContents {
+        let full = |contents: &&Arc<CellContents>| contents.contents.list.len() == self.options;
+        self.contexts.iter().rev().find(full).expect("options are the most of any context")
+    }
+
+    /// Whether, whatever happens, it is what the durable image says.
+    fn is(&self, durable: &Image, grain: Grain) -> bool {
+        self.options == 1 && self.contexts.len() == 1 && {
+            let mut bytes = vec![0; grain.sector_len];
+            durable.read(self.index * grain.sector_len as u64, &mut bytes);
+            *self.contexts[0].contents.list[0].bytes == *bytes
+        }
+    }
+
+    fn key(&self) -> u128 {
+        let keys = self.contexts.iter().flat_map(|context| context.key.to_le_bytes());
+        xxh3_128_with_seed(&keys.collect::<Vec<u8>>(), self.index)
+    }
+}
+
+impl CellContents {
+    /// Which requests an option loses.
+    fn describe(&self, option: usize) -> String {
+        let list = &self.contents.list;
+        let content = &list[option.min(list.len() - 1)];
+        let survives = |index: usize| content.survivors.contains(&index);
+        let mut words = Vec::new();
+        for (index, patch) in self.patches.iter().enumerate() {
+            let overwritten = || {
+                let later = content.survivors.iter().map(|&survivor| &self.patches[survivor]);
+                later.into_iter().any(|later| patch.span.precedes(&later.span))
+            };
+            if survives(index) {
+                words.push(format!("{} kept", patch.request));
+            } else if !overwritten() {
+                words.push(format!("{} lost", patch.request));
+            }
+        }
+        if content.torn {
+            words.push("torn inside".to_owned());
+        }
+        if words.is_empty() { "durable content".to_owned() } else { words.join(", ") }
+    }
+}

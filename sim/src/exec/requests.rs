@@ -1,0 +1,187 @@
+//! The disks of an execution and the requests in flight at them.
+
+use std::task::{Poll, Waker};
+
+use plugpull_engine::WriteFlags;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::identity::{Name, TaskId, mix};
+use super::label::{Label, OutcomeLabel, RequestLabel};
+use crate::disk::{DiskSpec, DiskState, FaultPlan, History, Image, Op, Outcome, Reply, RequestId};
+
+/// Disks, recorder, requests in flight, and the replies that nobody has fetched yet.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    pub(super) disks: Vec<DiskSlot>,
+    pub(super) history: History,
+    /// In the order of submission.
+    pending: Vec<Pending>,
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+}
+
+#[derive(Debug)]
+pub(super) struct DiskSlot {
+    pub(super) state: DiskState,
+    name: Name,
+    /// Whether a request may ever end otherwise than as asked.
+    faults: bool,
+}
+
+#[derive(Debug)]
+struct Pending {
+    label: RequestLabel,
+    id: RequestId,
+    slot: usize,
+    /// Empty: only [`Outcome::Done`], the usual case, without asking the disk.
+    outcomes: Vec<Outcome>,
+}
+
+/// Where a request's reply waits for its future, and its future for the reply.
+#[derive(Debug, Default)]
+struct Slot {
+    reply: Option<Reply>,
+    waker: Option<Waker>,
+    completed: bool,
+    /// The future was dropped: nobody fetches the reply.
+    abandoned: bool,
+}
+
+impl Requests {
+    pub(super) fn new(disks: Vec<(DiskSpec, Image, FaultPlan)>) -> Self {
+        let disks = disks
+            .into_iter()
+            .map(|(spec, image, plan)| DiskSlot {
+                name: Name::new(&spec.name),
+                faults: plan != FaultPlan::default(),
+                state: DiskState::new(spec, image).with_faults(plan),
+            })
+            .collect();
+        Self { disks, ..Self::default() }
+    }
+
+    /// Submits a request; says where its reply will be, and the hash of all of it.
+    pub(super) fn submit(
+        &mut self,
+        task: TaskId,
+        number: u32,
+        disk: usize,
+        op: Op,
+    ) -> (usize, u64) {
+        let label = self.label(task, number, disk, &op);
+        let id = RequestId { task, number };
+        self.history.submit(disk, id, op.clone());
+        self.disks[disk].state.submit(id, op);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() - 1
+        });
+        self.pending.push(Pending { label, id, slot, outcomes: Vec::new() });
+        self.refresh_outcomes(disk);
+        (slot, label.key)
+    }
+
+    /// Every way in which a request may complete now: its place, which outcome, and the label.
+    pub(super) fn completions(&self) -> impl Iterator<Item = (usize, usize, Label)> {
+        self.pending.iter().enumerate().flat_map(|(place, pending)| {
+            (0..pending.outcomes.len().max(1)).map(move |index| {
+                let outcome = match pending.outcomes.get(index) {
+                    None => OutcomeLabel::Done,
+                    Some(outcome) => OutcomeLabel::from(outcome),
+                };
+                (place, index, Label::Complete { request: pending.label, outcome })
+            })
+        })
+    }
+
+    /// Completes the request at `place`; whom to wake.
+    pub(super) fn complete(&mut self, place: usize, outcome: usize) -> Option<Waker> {
+        let mut pending = self.pending.remove(place);
+        let disk = pending.label.disk as usize;
+        let outcome = match pending.outcomes.len() {
+            0 => Outcome::Done,
+            _ => pending.outcomes.swap_remove(outcome),
+        };
+        self.history.complete(disk, pending.id, outcome.clone());
+        let reply = self.disks[disk].state.complete(pending.id, outcome);
+        self.refresh_outcomes(disk);
+        let slot = &mut self.slots[pending.slot];
+        if slot.abandoned {
+            self.release(pending.slot);
+            return None;
+        }
+        slot.completed = true;
+        slot.reply = Some(reply);
+        slot.waker.take()
+    }
+
+    /// The reply, if it is there; otherwise `waker` is kept. Also gives back a waker to drop.
+    pub(super) fn fetch(&mut self, slot: usize, waker: &Waker) -> (Poll<Reply>, Option<Waker>) {
+        let kept = &mut self.slots[slot];
+        if let Some(reply) = kept.reply.take() {
+            return (Poll::Ready(reply), kept.waker.take());
+        }
+        let dropped = match &kept.waker {
+            Some(old) if old.will_wake(waker) => None,
+            _ => kept.waker.replace(waker.clone()),
+        };
+        (Poll::Pending, dropped)
+    }
+
+    /// The request's future is gone, with its reply fetched or not. Gives back what to drop.
+    pub(super) fn abandon(&mut self, slot: usize) -> Option<(Option<Reply>, Option<Waker>)> {
+        let kept = self.slots.get_mut(slot)?;
+        let dropped = (kept.reply.take(), kept.waker.take());
+        if kept.completed {
+            self.release(slot);
+        } else {
+            kept.abandoned = true;
+        }
+        Some(dropped)
+    }
+
+    /// Forgets all requests and hands out what waits for them.
+    pub(super) fn clear(&mut self) -> Vec<Option<Waker>> {
+        self.pending.clear();
+        self.free.clear();
+        self.slots.drain(..).map(|slot| slot.waker).collect()
+    }
+
+    fn release(&mut self, slot: usize) {
+        self.slots[slot] = Slot::default();
+        self.free.push(slot);
+    }
+
+    /// A completion or submission may use up, or bring about, faults of other requests.
+    fn refresh_outcomes(&mut self, disk: usize) {
+        let slot = &self.disks[disk];
+        if !slot.faults {
+            return;
+        }
+        for pending in self.pending.iter_mut().filter(|p| p.label.disk as usize == disk) {
+            pending.outcomes = slot.state.outcomes(pending.id);
+        }
+    }
+
+    fn label(&self, task: TaskId, number: u32, disk: usize, op: &Op) -> RequestLabel {
+        let (offset, len, flags, data) = match op {
+            Op::Read { offset, len } => (*offset, *len as u64, WriteFlags::NONE, 0),
+            Op::Write { offset, data, flags } => {
+                (*offset, data.len() as u64, *flags, xxh3_64(data))
+            }
+            Op::Flush => (0, 0, WriteFlags::NONE, 0),
+            Op::Discard { offset, len } => (*offset, *len, WriteFlags::NONE, 0),
+            Op::Resize { len } => (0, *len, WriteFlags::NONE, 0),
+        };
+        let kind = op.kind();
+        let small = u64::from(number) << 32
+            | (disk as u64) << 8
+            | (kind as u64) << 2
+            | u64::from(flags.preflush) << 1
+            | u64::from(flags.fua);
+        let key = [small, offset, len, data].into_iter().fold(task.key(), mix);
+        let disk_name = self.disks[disk].name;
+        let disk = u32::try_from(disk).expect("few disks");
+        RequestLabel { task, number, disk, disk_name, kind, flags, offset, len, key }
+    }
+}

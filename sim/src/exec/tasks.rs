@@ -1,0 +1,168 @@
+//! The tasks of an execution: who they are and which are ready. Their futures are elsewhere.
+
+use super::end::Waiting;
+use super::identity::TaskId;
+
+/// Position of a task in the order of spawning; means nothing outside of one execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TaskIndex(pub(super) usize);
+
+/// The tasks and the ready set.
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    records: Vec<Record>,
+    /// Ready tasks in the order of their identities: a set, not a queue.
+    ready: Vec<TaskIndex>,
+    /// Tasks that the harness started.
+    roots: u32,
+    /// Unfinished tasks that are not daemons.
+    unfinished: usize,
+}
+
+#[derive(Debug)]
+struct Record {
+    id: TaskId,
+    daemon: bool,
+    ready: bool,
+    ended: bool,
+    children: u32,
+    requests: u32,
+    sleeps: u32,
+}
+
+impl Tasks {
+    /// A ready task that descends from `parent`, or from the harness. A daemon's children are
+    /// daemons.
+    pub(super) fn spawn(
+        &mut self,
+        parent: Option<TaskIndex>,
+        name: &str,
+        daemon: bool,
+    ) -> TaskIndex {
+        let (id, daemon) = match parent {
+            None => {
+                self.roots += 1;
+                (TaskId::root(self.roots, name), daemon)
+            }
+            Some(TaskIndex(parent)) => {
+                let parent = &mut self.records[parent];
+                parent.children += 1;
+                (parent.id.child(parent.children - 1, name), parent.daemon)
+            }
+        };
+        let task = TaskIndex(self.records.len());
+        self.records.push(Record {
+            id,
+            daemon,
+            ready: false,
+            ended: false,
+            children: 0,
+            requests: 0,
+            sleeps: 0,
+        });
+        self.unfinished += usize::from(!daemon);
+        self.wake(task);
+        task
+    }
+
+    /// Puts the task into the ready set, unless it has ended.
+    pub(super) fn wake(&mut self, task: TaskIndex) {
+        let record = &mut self.records[task.0];
+        if record.ready || record.ended {
+            return;
+        }
+        record.ready = true;
+        let id = record.id;
+        let place = self.ready.partition_point(|other| self.records[other.0].id < id);
+        self.ready.insert(place, task);
+    }
+
+    /// Takes the `place`-th task out of the ready set.
+    pub(super) fn take_ready(&mut self, place: usize) -> TaskIndex {
+        let task = self.ready.remove(place);
+        self.records[task.0].ready = false;
+        task
+    }
+
+    /// The ready set, in the order of identities.
+    pub(super) fn ready(&self) -> &[TaskIndex] {
+        &self.ready
+    }
+
+    pub(super) fn id(&self, task: TaskIndex) -> TaskId {
+        self.records[task.0].id
+    }
+
+    /// The task's future has ended; later wake-ups mean nothing.
+    pub(super) fn end(&mut self, task: TaskIndex) {
+        let record = &mut self.records[task.0];
+        assert!(!record.ended, "{} ends twice", record.id);
+        record.ended = true;
+        let daemon = record.daemon;
+        if std::mem::take(&mut record.ready) {
+            self.ready.retain(|&other| other != task);
+        }
+        self.unfinished -= usize::from(!daemon);
+    }
+
+    /// Whether every task that has to end has ended.
+    pub(super) fn all_ended(&self) -> bool {
+        self.unfinished == 0
+    }
+
+    /// Number of the next request of the task; the harness's requests are counted by the caller.
+    pub(super) fn next_request(&mut self, task: TaskIndex) -> u32 {
+        next(&mut self.records[task.0].requests)
+    }
+
+    pub(super) fn next_sleep(&mut self, task: TaskIndex) -> u32 {
+        next(&mut self.records[task.0].sleeps)
+    }
+
+    /// The unfinished tasks, daemons left out, in the order of identities.
+    pub(super) fn waiting(&self) -> Vec<(TaskIndex, Waiting)> {
+        let mut waiting: Vec<_> = self
+            .records
+            .iter()
+            .enumerate()
+            .filter(|(_, record)| !record.ended && !record.daemon)
+            .map(|(index, record)| (TaskIndex(index), Waiting { task: record.id, inside: None }))
+            .collect();
+        waiting.sort_by_key(|(_, waiting)| waiting.task);
+        waiting
+    }
+}
+
+/// The counter's value, counting it.
+fn next(counter: &mut u32) -> u32 {
+    *counter += 1;
+    *counter - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_set_forgets_the_order_of_wake_ups() {
+        let mut tasks = Tasks::default();
+        let c0 = tasks.spawn(None, "c0", false);
+        let c1 = tasks.spawn(None, "c1", false);
+        let child = tasks.spawn(Some(c0), "child", false);
+        assert_eq!(tasks.ready(), [c0, child, c1]);
+        for _ in 0..3 {
+            tasks.take_ready(0);
+        }
+        for task in [c1, child, c1, c0] {
+            tasks.wake(task);
+        }
+        assert_eq!(tasks.ready(), [c0, child, c1]);
+        tasks.end(child);
+        tasks.wake(child);
+        assert_eq!(tasks.ready(), [c0, c1]);
+        assert!(!tasks.all_ended());
+        tasks.end(c0);
+        tasks.end(c1);
+        assert!(tasks.all_ended());
+    }
+}

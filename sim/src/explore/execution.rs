@@ -1,0 +1,176 @@
+//! One execution: open the device, run the clients, read everything back.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use plugpull_engine::sync::Shared;
+use plugpull_engine::{Disk, Error};
+
+use crate::disk::Image;
+use crate::exec::{Label, Output, World};
+use crate::explore::found::{Cut, Found};
+use crate::explore::plan::Plan;
+use crate::explore::session::{Client, Guest, SharedGuest};
+use crate::oracle::{Finding, Obligations};
+use crate::system::{Device, Purpose};
+use crate::verdict::Invariant;
+
+/// An execution under way.
+pub(crate) struct Execution {
+    pub(crate) world: World,
+    guest: SharedGuest,
+    stage: Stage,
+}
+
+enum Stage {
+    Opening(Output<Result<Arc<dyn Device>, Error>>),
+    Running(Arc<dyn Device>),
+    Verifying(Output<Option<Finding>>),
+    Over,
+}
+
+impl Execution {
+    /// Disks with the start images, and the task that opens the device.
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let disks = plan.system.disks().iter().cloned();
+        let disks = disks.zip(plan.system.start().iter().cloned()).zip(plan.faults.iter().cloned());
+        let disks: Vec<_> = disks.map(|((spec, image), faults)| (spec, image, faults)).collect();
+        let count = disks.len();
+        let mut world = World::new(disks, plan.world);
+        let handles: Vec<Arc<dyn Disk>> = (0..count).map(|index| world.disk(index)).collect();
+        let open = plan.system.open(handles, world.runtime(), Purpose::Workload);
+        let opening = world.spawn_value("open", open);
+        let guest = Arc::new(Shared::new(Guest::default()));
+        Self { world, guest, stage: Stage::Opening(opening) }
+    }
+
+    /// Takes note of an event; the finding that a client made in it, if any.
+    pub(crate) fn observe(&self, label: &Label) -> Option<Finding> {
+        self.guest.write(|guest| {
+            guest.observe(label);
+            guest.finding.take()
+        })
+    }
+
+    /// What a power cut now must leave.
+    pub(crate) fn obligations(&self, plan: &Plan) -> Obligations {
+        self.guest.read(|guest| Obligations::after_power_cut(&guest.model, &plan.initial))
+    }
+
+    /// Starts the clients once the device is open, even if jobs still run beside them.
+    ///
+    /// # Errors
+    /// The finding, if the device refused to open without a reason.
+    pub(crate) fn look_for_device(&mut self, plan: &Plan) -> Result<(), Finding> {
+        let Stage::Opening(opening) = &self.stage else { return Ok(()) };
+        match opening.take() {
+            None => {}
+            Some(Ok(device)) => {
+                self.start_clients(plan, &device);
+                self.stage = Stage::Running(device);
+            }
+            Some(Err(error)) => {
+                self.stage = Stage::Over;
+                self.refused(plan, &error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that was started has ended: starts what comes next; false if nothing does.
+    ///
+    /// # Errors
+    /// The finding, if the reading back broke a promise.
+    pub(crate) fn next_stage(&mut self, plan: &Plan) -> Result<bool, Finding> {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Running(device) if !self.guest.read(|guest| guest.closed) => {
+                self.world.calm();
+                self.stage = Stage::Verifying(self.start_verifying(plan, device));
+                Ok(true)
+            }
+            Stage::Verifying(verifying) => {
+                verifying.take().expect("the reading has ended").map_or(Ok(false), Err)
+            }
+            Stage::Running(_) | Stage::Over => Ok(false),
+            Stage::Opening(_) => unreachable!("the opening has ended and was looked at"),
+        }
+    }
+
+    /// Whether a power cut now would show anything that earlier ones do not: reading back changes
+    /// nothing.
+    pub(crate) fn is_verifying(&self) -> bool {
+        matches!(self.stage, Stage::Verifying(_))
+    }
+
+    /// The named things that have happened.
+    pub(crate) fn events(&self) -> BTreeSet<&'static str> {
+        let mut events = self.world.events();
+        self.guest.read(|guest| events.extend(&guest.events));
+        events
+    }
+
+    /// A violation of this execution, after these power cuts.
+    pub(crate) fn found(&self, finding: Finding, cuts: Vec<Cut>) -> Found {
+        let guest_log = self.guest.read(|guest| guest.log.clone());
+        Found { finding, trace: self.world.trace(), cuts, guest_log }
+    }
+
+    fn start_clients(&mut self, plan: &Plan, device: &Arc<dyn Device>) {
+        for (number, ops) in (0..).zip(&plan.clients) {
+            let client = Client {
+                number,
+                ops: ops.clone(),
+                device: Arc::clone(device),
+                guest: Arc::clone(&self.guest),
+                initial: plan.initial.clone(),
+                world: self.world.handle(),
+            };
+            self.world.spawn(&format!("c{number}"), client.run());
+        }
+    }
+
+    /// A refused open is excused by a fault or by damage, and must then have changed nothing
+    /// (E-OPEN).
+    fn refused(&self, plan: &Plan, error: &Error) -> Result<(), Finding> {
+        self.guest.write(|guest| guest.events.insert("open-refused"));
+        let finding = |invariant, message| Err(Finding { invariant, message });
+        let damaged = plan.system.may_refuse();
+        if !damaged && !self.guest.read(Guest::had_faults) {
+            let message = format!("the device refuses to open: {error}");
+            return finding(plan.system.refusal(error), message);
+        }
+        let start = plan.system.start();
+        let same =
+            |index: usize, image: &Image| self.world.with_disk(index, |d| d.visible() == image);
+        let unchanged = start.iter().enumerate().all(|(index, image)| same(index, image));
+        if unchanged || (plan.system.recovers_at_start() && !damaged) {
+            return Ok(());
+        }
+        finding(Invariant::EOpen, format!("a failed open changed the image ({error})"))
+    }
+
+    /// With nothing in flight the whole disk must equal the model (D-RYW).
+    fn start_verifying(&mut self, plan: &Plan, device: Arc<dyn Device>) -> Output<Option<Finding>> {
+        let expected = self.guest.read(|guest| Obligations::quiescent(&guest.model, &plan.initial));
+        let queries = plan.system.queries().to_vec();
+        let guest = Arc::clone(&self.guest);
+        self.world.spawn_value("verify", async move {
+            for query in queries {
+                match device.read(query).await {
+                    Ok(bytes) => {
+                        let finding = expected.judge(query.offset / 512, &bytes);
+                        if finding.is_some() {
+                            return finding;
+                        }
+                    }
+                    Err(error) if !guest.read(Guest::had_faults) => {
+                        let message = format!("guest range {query} cannot be read: {error}");
+                        return Some(Finding { invariant: Invariant::ELocal, message });
+                    }
+                    Err(_) => {}
+                }
+            }
+            device.check()
+        })
+    }
+}

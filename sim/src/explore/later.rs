@@ -1,0 +1,104 @@
+//! Sessions after a power cut: what one client does on the recovered device, one request after the
+//! other, before power is cut again.
+
+use std::sync::Arc;
+
+use crate::crash::DirectWorld;
+use crate::disk::Image;
+use crate::explore::cuts::run;
+use crate::oracle::{End, Finding, Obligations, SectorModel, stamp};
+use crate::system::Device;
+use crate::verdict::Invariant;
+use crate::workload::GuestOp;
+
+/// The requests of one later session.
+#[derive(Debug, Clone)]
+pub(crate) struct LaterSession {
+    /// 2 for the first session after the workload.
+    pub(crate) number: u64,
+    pub(crate) ops: Vec<GuestOp>,
+}
+
+/// A session that ran to its end.
+pub(crate) struct Ran {
+    /// What a power cut must leave, per phase; the crash points of the run carry the phase.
+    pub(crate) obligations: Vec<Obligations>,
+}
+
+impl LaterSession {
+    /// Runs the session on a device that reads as `content`.
+    ///
+    /// # Errors
+    /// The finding, if a request fails or ends with the wrong result: no fault is injected here.
+    pub(crate) fn run(
+        &self,
+        world: &DirectWorld,
+        device: Arc<dyn Device>,
+        content: &Image,
+    ) -> Result<Ran, Finding> {
+        let mut run =
+            Run { world, model: SectorModel::new(), content, ran: Ran { obligations: Vec::new() } };
+        run.next_phase();
+        for (index, op) in (0..).zip(&self.ops) {
+            run.op(&*device, op, stamp::serial(self.number, 0, index))?;
+        }
+        Ok(run.ran)
+    }
+}
+
+struct Run<'a> {
+    world: &'a DirectWorld,
+    model: SectorModel,
+    content: &'a Image,
+    ran: Ran,
+}
+
+impl Run<'_> {
+    fn next_phase(&mut self) {
+        self.world.set_phase(self.ran.obligations.len());
+        let obligations = Obligations::after_power_cut(&self.model, self.content);
+        self.ran.obligations.push(obligations);
+    }
+
+    fn op(&mut self, device: &dyn Device, op: &GuestOp, serial: u64) -> Result<(), Finding> {
+        match *op {
+            GuestOp::Write { offset, len } => {
+                let sectors = offset / 512..(offset + len) / 512;
+                let data = stamp::write_content(sectors.start, len / 512, serial);
+                self.model.submit_write(sectors.clone(), serial);
+                self.next_phase();
+                run(self.world, "a write", device.write(offset, data))?.map_err(unasked)?;
+                self.model.end_write(sectors, serial, End::Success);
+            }
+            GuestOp::Read { offset, len } => {
+                let range = plugpull_engine::ByteRange::new(offset, len);
+                let bytes = run(self.world, "a read", device.read(range))?.map_err(unasked)?;
+                let expected = Obligations::quiescent(&self.model, self.content);
+                if let Some(finding) = expected.judge(offset / 512, &bytes) {
+                    return Err(finding);
+                }
+            }
+            GuestOp::Flush => {
+                let submitted = self.model.submit();
+                run(self.world, "a flush", device.flush())?.map_err(unasked)?;
+                self.model.flush_succeeded(submitted);
+            }
+            GuestOp::Close => {
+                let submitted = self.model.submit();
+                run(self.world, "close", device.close())?.map_err(unasked)?;
+                self.model.flush_succeeded(submitted);
+            }
+            GuestOp::WaitForJobs => run(self.world, "a job", device.wait_for_jobs())?,
+            GuestOp::Sleep(time) => run(self.world, "a sleep", self.world.runtime().sleep(time))?,
+        }
+        self.next_phase();
+        Ok(())
+    }
+}
+
+fn unasked(error: plugpull_engine::Error) -> Finding {
+    Finding {
+        invariant: Invariant::EHonest,
+        message: format!("a request failed although nothing went wrong: {error}"),
+    }
+}

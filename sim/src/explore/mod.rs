@@ -1,0 +1,244 @@
+//! The exploration of a scenario: executions, crash points, crash states, recovery, judgement.
+//!
+//! * [`run`] explores within the scenario's bounds and says what came out;
+//! * [`replay`] takes the way of one counterexample again.
+//!
+//! Inside: `search` runs executions one after the other, `execution` and `session` are one
+//! execution and its clients, `cuts` is everything that follows a power cut, `later` the sessions
+//! after one, `visited` keeps equal states from being visited twice, `counterexample` turns what
+//! was found into a scenario that replays.
+
+mod counterexample;
+mod cuts;
+mod execution;
+mod found;
+mod later;
+mod plan;
+mod search;
+mod session;
+mod visited;
+
+use std::sync::Arc;
+
+use crate::crash::BruteForce;
+use crate::explore::cuts::Cuts;
+use crate::explore::plan::Plan;
+use crate::explore::search::{Outcome, Search};
+use crate::scenario::{Crashes, Scenario, Schedules};
+use crate::schedule::{AfterTrace, Exhaustive, Fifo, Random, Replay, Strategy};
+use crate::verdict::{CrashReach, Goals, ScenarioResult, ScheduleReach, Verdict, Violation};
+
+/// What is asked of a search besides the scenario.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Starts every random part here instead of where the scenario says.
+    pub seed: Option<u64>,
+}
+
+/// How far a search is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Executions run.
+    pub executions: u64,
+    /// Recoveries run.
+    pub recoveries: u64,
+}
+
+/// How a replay ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ReplayEnd {
+    /// The same invariant broke with the same message.
+    Reproduced(Violation),
+    /// Something else broke.
+    Different(Violation),
+    /// Nothing broke.
+    Held,
+    /// The code no longer does what the file says: where, and what was expected and found.
+    Diverged(String),
+}
+
+/// Explores a scenario within its bounds. `progress` is called now and then.
+pub fn run(
+    scenario: &Scenario,
+    options: &RunOptions,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> ScenarioResult {
+    let mut scenario = scenario.clone();
+    if let Some(seed) = options.seed {
+        scenario.explore.set_seed(seed);
+    }
+    let plan = match Plan::new(&scenario) {
+        Ok(plan) => plan,
+        Err(why) => return ScenarioResult::broken(&scenario, why),
+    };
+    let mut cuts = Cuts::new(Arc::clone(&plan.system), explorer(&scenario), plan.later.clone());
+    let mut strategy = strategy(&scenario);
+    let outcome = Search::new(&plan, &mut cuts).run(&mut strategy, &mut |outcome, cuts| {
+        progress(Progress { executions: outcome.executions, recoveries: cuts.counts.recoveries });
+    });
+    result(&scenario, &plan, outcome, cuts)
+}
+
+/// Takes a counterexample's way again; every step is told to `step`, one line each.
+pub fn replay(scenario: &Scenario, step: &mut dyn FnMut(&str)) -> ReplayEnd {
+    let Some(way) = &scenario.replay else {
+        return ReplayEnd::Diverged("the scenario has no [replay] table".to_owned());
+    };
+    let mut plan = match Plan::new(scenario) {
+        Ok(plan) => plan,
+        Err(why) => return ReplayEnd::Diverged(why),
+    };
+    plan.wanted = None;
+    plan.crashes = !way.crashes.is_empty();
+    let mut cuts = Cuts::new(Arc::clone(&plan.system), explorer(scenario), plan.later.clone());
+    cuts.follow(way.crashes.clone());
+    let mut strategy: Box<dyn Strategy> =
+        Box::new(Replay::new(way.trace.clone(), AfterTrace::Fifo));
+    let outcome = Search::new(&plan, &mut cuts).telling(step).run(&mut strategy, &mut |_, _| ());
+    if let Some(why) = outcome.broken.or(cuts.misfit.take()) {
+        return ReplayEnd::Diverged(why);
+    }
+    let Some(found) = outcome.found.into_iter().next() else { return ReplayEnd::Held };
+    let violation = counterexample::violation(scenario, &plan, found);
+    for line in &violation.story {
+        step(line);
+    }
+    if violation.invariant == way.invariant && violation.message == way.message {
+        ReplayEnd::Reproduced(violation)
+    } else {
+        ReplayEnd::Different(violation)
+    }
+}
+
+fn explorer(scenario: &Scenario) -> Arc<BruteForce> {
+    let (states_max, seed) = match scenario.explore.crashes {
+        Crashes::Sampled { count, seed } => (count, seed),
+        Crashes::Exact | Crashes::None => (scenario.explore.states_max, 0),
+    };
+    Arc::new(BruteForce::new(states_max, seed))
+}
+
+fn strategy(scenario: &Scenario) -> Box<dyn Strategy> {
+    match scenario.explore.schedules {
+        Schedules::Exhaustive => Box::new(Exhaustive::new()),
+        Schedules::Fifo => Box::new(Fifo::new()),
+        Schedules::Random { count, seed } => Box::new(Random::new(seed, 0..count)),
+    }
+}
+
+fn result(
+    scenario: &Scenario,
+    plan: &Plan,
+    mut outcome: Outcome,
+    mut cuts: Cuts,
+) -> ScenarioResult {
+    let mut events = std::mem::take(&mut outcome.events);
+    events.append(&mut cuts.events);
+    let (met, unmet): (Vec<String>, Vec<String>) =
+        scenario.expect.reach.iter().cloned().partition(|goal| events.contains(goal.as_str()));
+    let incomplete = shortfalls(scenario, &outcome, &cuts, &unmet);
+    let verdict = if outcome.broken.is_some() {
+        Verdict::HarnessBroken
+    } else if !outcome.found.is_empty() {
+        Verdict::Violated
+    } else if incomplete.is_empty() {
+        Verdict::Holds
+    } else {
+        Verdict::Incomplete
+    };
+    let found = outcome.found.into_iter();
+    ScenarioResult {
+        verdict,
+        violations: found.map(|f| counterexample::violation(scenario, plan, f)).collect(),
+        schedules: ScheduleReach {
+            strategy: strategy_name(scenario.explore.schedules).to_owned(),
+            executions: outcome.executions,
+            classes: None,
+            complete: outcome.finished
+                && outcome.capped == 0
+                && !matches!(scenario.explore.schedules, Schedules::Random { .. }),
+        },
+        crashes: crash_reach(scenario, &cuts, outcome.finished),
+        goals: Goals { met, unmet },
+        bounds: bounds(scenario),
+        incomplete,
+        broken: outcome.broken,
+        ..ScenarioResult::nothing_seen(scenario)
+    }
+}
+
+fn crash_reach(scenario: &Scenario, cuts: &Cuts, finished: bool) -> CrashReach {
+    let mode = match scenario.explore.crashes {
+        Crashes::Exact => "exact",
+        Crashes::None => "none",
+        Crashes::Sampled { .. } => "sampled",
+    };
+    let counts = &cuts.counts;
+    CrashReach {
+        mode: mode.to_owned(),
+        points: counts.points,
+        states: counts.states.clone(),
+        recovery_paths: counts.recoveries,
+        queries: counts.queries,
+        depth: scenario.explore.recovery_crashes,
+        certificate: counts.states == counts.visited,
+        complete: finished && counts.states == counts.visited,
+    }
+}
+
+/// Why nothing can be claimed beyond what was seen.
+fn shortfalls(
+    scenario: &Scenario,
+    outcome: &Outcome,
+    cuts: &Cuts,
+    unmet: &[String],
+) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if let Schedules::Random { count, seed } = scenario.explore.schedules {
+        reasons.push(format!("schedules are a random sample: {count} from seed {seed}"));
+    }
+    if outcome.capped > 0 {
+        reasons.push(format!("{} executions were given up at the step cap", outcome.capped));
+    }
+    if cuts.counts.sampled_points > 0 {
+        reasons.push(format!(
+            "{} of {} crash points have too many states and were sampled: {} of {} states seen",
+            cuts.counts.sampled_points, cuts.counts.points, cuts.counts.visited, cuts.counts.states
+        ));
+    }
+    reasons.extend(unmet.iter().map(|goal| format!("goal not met: {goal}")));
+    reasons
+}
+
+/// What "everything" is relative to.
+fn bounds(scenario: &Scenario) -> Vec<String> {
+    let explore = &scenario.explore;
+    let mut bounds = Vec::new();
+    if explore.schedules == Schedules::Fifo {
+        bounds.push("one schedule: first in, first out".to_owned());
+    }
+    if explore.ready == crate::exec::ReadyOrder::MacroStep {
+        bounds.push("ready tasks run in a fixed order after each completion".to_owned());
+    }
+    match explore.crashes {
+        Crashes::None => bounds.push("no power cut".to_owned()),
+        Crashes::Exact | Crashes::Sampled { .. } => {
+            bounds.push(format!("power cuts during recovery: {}", explore.recovery_crashes));
+        }
+    }
+    if explore.faults.any.errors > 0 {
+        bounds.push(format!("failing requests per disk: {}", explore.faults.any.errors));
+    }
+    if explore.cancel > 0 {
+        bounds.push(format!("cancelled requests: {}", explore.cancel));
+    }
+    bounds
+}
+
+fn strategy_name(schedules: Schedules) -> &'static str {
+    match schedules {
+        Schedules::Exhaustive => "exhaustive",
+        Schedules::Fifo => "fifo",
+        Schedules::Random { .. } => "random",
+    }
+}

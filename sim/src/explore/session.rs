@@ -1,0 +1,192 @@
+//! The workload: guest clients as tasks of one execution, and the log of what they were told.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use plugpull_engine::sync::Shared;
+use plugpull_engine::{ByteRange, Error, ErrorKind};
+
+use crate::disk::{Image, OpKind};
+use crate::exec::{Label, OutcomeLabel, WorldHandle};
+use crate::oracle::{End, Finding, Obligations, SectorModel, stamp};
+use crate::system::Device;
+use crate::verdict::Invariant;
+use crate::workload::GuestOp;
+
+/// What the guest side of one execution knows: the sector model, what it was told, which faults
+/// have hit. Shared by all clients and read by the search between two steps.
+#[derive(Debug, Default)]
+pub(crate) struct Guest {
+    pub(crate) model: SectorModel,
+    /// One line per request: what was asked and how it ended.
+    pub(crate) log: Vec<String>,
+    /// The first broken promise that a client saw.
+    pub(crate) finding: Option<Finding>,
+    /// Whether the device was closed, successfully or not.
+    pub(crate) closed: bool,
+    /// What happened on this side of the disks and is a goal by name.
+    pub(crate) events: BTreeSet<&'static str>,
+    faults: u64,
+    flush_failed: bool,
+    close_succeeded: bool,
+}
+
+pub(crate) type SharedGuest = Arc<Shared<Guest>>;
+
+impl Guest {
+    /// Notes an event of the execution: a fault may excuse a failing request, and a request to a
+    /// disk must not end after close has reported success (E-HONEST).
+    pub(crate) fn observe(&mut self, label: &Label) {
+        match label {
+            Label::Complete { request, outcome } => {
+                if *outcome != OutcomeLabel::Done {
+                    self.faults += 1;
+                    self.flush_failed |= request.kind == OpKind::Flush;
+                    self.events.insert(failed(request.kind));
+                }
+                if self.close_succeeded {
+                    let message = format!("after close reported success: {label}");
+                    self.report(Finding { invariant: Invariant::EHonest, message });
+                }
+            }
+            Label::Cancel { .. } => _ = self.events.insert("request-cancelled"),
+            Label::Poll(_) | Label::Timer { .. } | Label::Coin { .. } => {}
+        }
+    }
+
+    /// Whether any request to a disk has failed or gone wrong so far.
+    pub(crate) fn had_faults(&self) -> bool {
+        self.faults > 0
+    }
+
+    fn report(&mut self, finding: Finding) {
+        self.finding.get_or_insert(finding);
+    }
+
+    /// A request may fail if a fault hit while it was running, if a flush failed before (from then
+    /// on nothing can be promised until the device is opened again), or if the device is closed.
+    fn excuses(&mut self, error: &Error, faults_before: u64) -> bool {
+        if self.closed && error.kind() == ErrorKind::Closed {
+            self.events.insert("request-refused");
+            return true;
+        }
+        self.faults > faults_before || (self.flush_failed && error.kind() == ErrorKind::BarrierLost)
+    }
+}
+
+fn failed(kind: OpKind) -> &'static str {
+    match kind {
+        OpKind::Read => "read-failed",
+        OpKind::Write => "write-failed",
+        OpKind::Flush => "flush-failed",
+        OpKind::Discard => "discard-failed",
+        OpKind::Resize => "resize-failed",
+    }
+}
+
+/// One guest client.
+pub(crate) struct Client {
+    pub(crate) number: u64,
+    pub(crate) ops: Vec<GuestOp>,
+    pub(crate) device: Arc<dyn Device>,
+    pub(crate) guest: SharedGuest,
+    pub(crate) initial: Image,
+    pub(crate) world: WorldHandle,
+}
+
+impl Client {
+    /// Issues the client's requests in order.
+    pub(crate) async fn run(self) {
+        for (index, op) in (0..).zip(&self.ops) {
+            self.op(index, op).await;
+        }
+    }
+
+    async fn op(&self, index: u64, op: &GuestOp) {
+        let faults = self.guest.write(|guest| guest.faults);
+        let result = match *op {
+            GuestOp::Write { offset, len } => self.write(index, offset, len).await,
+            GuestOp::Read { offset, len } => self.read(index, offset, len).await,
+            GuestOp::Flush => self.barrier(index, self.device.flush()).await,
+            GuestOp::Close => {
+                self.guest.write(|guest| guest.closed = true);
+                let closed = self.barrier(index, self.device.close()).await;
+                self.guest.write(|guest| guest.close_succeeded |= matches!(closed, Some(Ok(()))));
+                closed
+            }
+            GuestOp::WaitForJobs => {
+                self.device.wait_for_jobs().await;
+                Some(Ok(()))
+            }
+            GuestOp::Sleep(time) => {
+                self.world.runtime().sleep(time).await;
+                Some(Ok(()))
+            }
+        };
+        self.guest.write(|guest| {
+            let end = match &result {
+                None => "cancelled".to_owned(),
+                Some(Ok(())) => "ok".to_owned(),
+                Some(Err(error)) => format!("failed: {error}"),
+            };
+            guest.log.push(format!("c{}.{index} {op}: {end}", self.number));
+            let Some(Err(error)) = result else { return };
+            if !guest.excuses(&error, faults) {
+                let message = format!(
+                    "c{}.{index} {op} fails although no fault hit it: {error}",
+                    self.number
+                );
+                guest.report(Finding { invariant: Invariant::ELocal, message });
+            }
+        });
+    }
+
+    async fn write(&self, index: u64, offset: u64, len: u64) -> Option<Result<(), Error>> {
+        let serial = stamp::serial(1, self.number, index);
+        let sectors = offset / 512..(offset + len) / 512;
+        let data = stamp::write_content(sectors.start, len / 512, serial);
+        self.guest.write(|guest| guest.model.submit_write(sectors.clone(), serial));
+        let result = self.cancellable(index, self.device.write(offset, data)).await;
+        let end = if matches!(result, Some(Ok(()))) { End::Success } else { End::Failure };
+        self.guest.write(|guest| guest.model.end_write(sectors, serial, end));
+        result
+    }
+
+    async fn read(&self, index: u64, offset: u64, len: u64) -> Option<Result<(), Error>> {
+        let submitted = self.guest.write(|guest| guest.model.submit());
+        let read = self.device.read(ByteRange::new(offset, len));
+        let result = self.cancellable(index, read).await?;
+        let bytes = match result {
+            Ok(bytes) => bytes,
+            Err(error) => return Some(Err(error)),
+        };
+        self.guest.write(|guest| {
+            let readable = Obligations::readable(&guest.model, &self.initial, submitted);
+            if let Some(finding) = readable.judge(offset / 512, &bytes) {
+                guest.report(finding);
+            }
+        });
+        Some(Ok(()))
+    }
+
+    async fn barrier(
+        &self,
+        index: u64,
+        request: impl Future<Output = Result<(), Error>> + Send + 'static,
+    ) -> Option<Result<(), Error>> {
+        let submitted = self.guest.write(|guest| guest.model.submit());
+        let result = self.cancellable(index, request).await?;
+        if result.is_ok() {
+            self.guest.write(|guest| guest.model.flush_succeeded(submitted));
+        }
+        Some(result)
+    }
+
+    async fn cancellable<T: Send + 'static>(
+        &self,
+        index: u64,
+        request: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        self.world.cancellable(&format!("op{index}"), request).await
+    }
+}

@@ -1,0 +1,67 @@
+//! Strategies: what picks the choices of an execution, one file each.
+//!
+//! An exploration is a loop around one strategy:
+//!
+//! ```text
+//! while strategy.begin() {                 another execution?
+//!     build a World, spawn its tasks
+//!     step it to its end, the strategy choosing
+//!     strategy.end()
+//! }
+//! ```
+
+mod divergence;
+mod exhaustive;
+mod fifo;
+mod random;
+mod replay;
+
+pub use divergence::{Divergence, Mismatch};
+pub use exhaustive::Exhaustive;
+pub use fifo::Fifo;
+pub use random::Random;
+pub use replay::{AfterTrace, Replay};
+
+use crate::exec::ChoicePoint;
+
+/// What picks choices, over one execution or many.
+///
+/// A world takes the strategy for the duration of each step, so it has to be boxed and `Send`; what
+/// a search wants to know of it, the trait tells.
+pub trait Strategy: Send {
+    /// Starts the next execution; false when there is none left.
+    fn begin(&mut self) -> bool;
+
+    /// The index of the option to take, less than `point.options.len()`.
+    ///
+    /// # Errors
+    /// If the execution is not the one that the strategy expected: it was nondeterministic, or
+    /// does not fit the trace that is replayed.
+    fn choose(&mut self, point: &ChoicePoint<'_>) -> Result<usize, Box<Divergence>>;
+
+    /// Ends the current execution, also one that was given up early.
+    ///
+    /// # Errors
+    /// If the execution ended before the choices that it was expected to make.
+    fn end(&mut self) -> Result<(), Box<Divergence>>;
+
+    /// The first step of the current execution that no earlier execution has shown: what follows
+    /// the steps before it was seen already.
+    fn first_new_step(&self) -> usize {
+        0
+    }
+
+    /// How much of the search is done, where that is known.
+    fn progress(&self) -> Option<Progress> {
+        None
+    }
+}
+
+/// A share of a search, between 0 and 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Parts done.
+    pub done: u64,
+    /// Parts in all.
+    pub of: u64,
+}

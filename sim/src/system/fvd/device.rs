@@ -1,0 +1,77 @@
+//! An opened image as a device.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plugpull_engine::fvd::{Fvd, PrefetchState};
+use plugpull_engine::{ByteRange, Error, Runtime};
+
+use crate::oracle::Finding;
+use crate::system::{BoxFuture, Device};
+use crate::verdict::Invariant;
+
+/// How often the end of prefetching is looked for.
+const JOB_POLL: Duration = Duration::from_millis(10);
+
+pub(super) struct FvdDevice {
+    fvd: Fvd,
+    runtime: Arc<dyn Runtime>,
+}
+
+impl FvdDevice {
+    pub(super) fn new(fvd: Fvd, runtime: Arc<dyn Runtime>) -> Self {
+        Self { fvd, runtime }
+    }
+}
+
+impl Device for FvdDevice {
+    fn read(&self, range: ByteRange) -> BoxFuture<Result<Vec<u8>, Error>> {
+        let fvd = self.fvd.clone();
+        Box::pin(async move { fvd.read(range).await })
+    }
+
+    fn write(&self, offset: u64, data: Vec<u8>) -> BoxFuture<Result<(), Error>> {
+        let fvd = self.fvd.clone();
+        Box::pin(async move { fvd.write(offset, data).await })
+    }
+
+    fn flush(&self) -> BoxFuture<Result<(), Error>> {
+        let fvd = self.fvd.clone();
+        Box::pin(async move { fvd.flush().await })
+    }
+
+    fn close(&self) -> BoxFuture<Result<(), Error>> {
+        let fvd = self.fvd.clone();
+        Box::pin(async move { fvd.close().await })
+    }
+
+    fn wait_for_jobs(&self) -> BoxFuture<()> {
+        let (fvd, runtime) = (self.fvd.clone(), Arc::clone(&self.runtime));
+        Box::pin(async move {
+            while fvd.prefetch_state() == PrefetchState::Running {
+                runtime.sleep(JOB_POLL).await;
+            }
+        })
+    }
+
+    /// F-INJ: no two virtual chunks on one physical chunk, and every id in the data storage.
+    fn check(&self) -> Option<Finding> {
+        let limit = self.fvd.geometry().physical_limit(self.fvd.disks().data.len());
+        let table = self.fvd.state().maps.table;
+        let mut owners = BTreeMap::new();
+        for chunk in 0..table.len() {
+            let Some(entry) = table.get(chunk) else { continue };
+            let physical = entry.physical;
+            let message = match owners.insert(physical, chunk) {
+                Some(other) => format!("chunks {other} and {chunk} share physical chunk {physical}"),
+                None if physical >= limit => {
+                    format!("chunk {chunk} is physical chunk {physical}, the data has {limit}")
+                }
+                None => continue,
+            };
+            return Some(Finding { invariant: Invariant::FInj, message });
+        }
+        None
+    }
+}

@@ -1,0 +1,141 @@
+//! FVD images as a thing under test.
+//!
+//! Disks, in this order: `image` (header, maps, journal, and the data unless it has a file of its
+//! own), then `data` and `base` where the scenario has them.
+
+mod describe;
+mod device;
+mod resolver;
+mod setup;
+
+use std::sync::Arc;
+
+use plugpull_engine::fvd::events;
+use plugpull_engine::fvd::planted::PlantedBugs;
+use plugpull_engine::fvd::{Access, Fvd, OpenOptions};
+use plugpull_engine::{ByteRange, Disk, Error, Runtime};
+
+use crate::disk::{DiskSpec, Image};
+use crate::system::{BoxFuture, Device, Forbidden, Purpose, System};
+use crate::verdict::Invariant;
+
+pub use setup::SetupFailed;
+
+use describe::Layout;
+use device::FvdDevice;
+use resolver::SimResolver;
+
+/// Under a steady load a request that is overtaken once can be overtaken forever.
+const FORBIDDEN: [Forbidden; 1] = [Forbidden {
+    event: events::JOURNAL_WAITER_OVERTAKEN,
+    invariant: Invariant::LProg,
+    message: "a request that waits for journal space was overtaken by a later one",
+}];
+
+/// An FVD image on simulated disks.
+pub struct FvdSystem {
+    disks: Vec<DiskSpec>,
+    start: Vec<Image>,
+    starts_unclean: bool,
+    damaged: bool,
+    initial: Image,
+    layout: Layout,
+    opening: Opening,
+    queries: Vec<ByteRange>,
+}
+
+/// How the image is opened, in the workload and after a power cut.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Opening {
+    access: Access,
+    background: bool,
+    planted: PlantedBugs,
+    has_data: bool,
+    has_base: bool,
+}
+
+impl FvdSystem {
+    /// The guest content that the start images hold, known from the setup, not from the engine.
+    #[must_use]
+    pub fn initial(&self) -> &Image {
+        &self.initial
+    }
+}
+
+impl Opening {
+    async fn open(
+        self,
+        disks: Vec<Arc<dyn Disk>>,
+        runtime: Arc<dyn Runtime>,
+    ) -> Result<Fvd, Error> {
+        let mut rest = disks.into_iter();
+        let metadata = rest.next().expect("there is an image disk");
+        let data = self.has_data.then(|| rest.next().expect("there is a data disk"));
+        let base = self.has_base.then(|| rest.next().expect("there is a base disk"));
+        let options = OpenOptions {
+            access: self.access,
+            background: self.background,
+            resolver: Arc::new(SimResolver { data, base, runtime: Arc::clone(&runtime) }),
+            runtime,
+            planted: self.planted,
+        };
+        Fvd::open(metadata, options).await
+    }
+}
+
+impl System for FvdSystem {
+    fn disks(&self) -> &[DiskSpec] {
+        &self.disks
+    }
+
+    fn start(&self) -> &[Image] {
+        &self.start
+    }
+
+    fn recovers_at_start(&self) -> bool {
+        self.starts_unclean
+    }
+
+    fn may_refuse(&self) -> bool {
+        self.damaged
+    }
+
+    fn open(
+        &self,
+        disks: Vec<Arc<dyn Disk>>,
+        runtime: Arc<dyn Runtime>,
+        purpose: Purpose,
+    ) -> BoxFuture<Result<Arc<dyn Device>, Error>> {
+        let mut opening = self.opening;
+        opening.background &= purpose == Purpose::Workload;
+        Box::pin(async move {
+            let fvd = opening.open(disks, Arc::clone(&runtime)).await?;
+            Ok(Arc::new(FvdDevice::new(fvd, runtime)) as Arc<dyn Device>)
+        })
+    }
+
+    fn virtual_len(&self) -> u64 {
+        self.initial.len()
+    }
+
+    fn queries(&self) -> &[ByteRange] {
+        &self.queries
+    }
+
+    /// A refused open loses everything that was flushed, unless it refuses because two virtual
+    /// chunks share a physical one: then that is the damage.
+    fn refusal(&self, error: &Error) -> Invariant {
+        match error {
+            Error::Corrupt { rule, .. } if rule.starts_with("no two") => Invariant::FInj,
+            _ => Invariant::DDur,
+        }
+    }
+
+    fn forbidden(&self) -> &[Forbidden] {
+        &FORBIDDEN
+    }
+
+    fn describe(&self, disk: usize, offset: u64) -> String {
+        self.layout.describe(&self.disks[disk].name, offset)
+    }
+}

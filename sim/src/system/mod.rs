@@ -1,0 +1,106 @@
+//! The thing under test: what an engine must offer to be explored.
+//!
+//! A [`System`] says which disks there are, what they hold when the exploration starts, how to open
+//! the device on them (also after a power cut), what to read back and what a disk sector means. An
+//! opened [`Device`] takes guest requests. Both are ordinary `async` code: they run on the
+//! simulated disks of one execution and know of no power cut.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use plugpull_engine::{ByteRange, Disk, Error, Runtime};
+
+use crate::disk::{DiskSpec, Image};
+use crate::oracle::Finding;
+use crate::verdict::Invariant;
+
+/// A boxed future that may move between threads.
+pub mod fvd;
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+
+/// What the device is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To run the workload, with background jobs if the scenario has any.
+    Workload,
+    /// To recover after a power cut: no background job, so that what is read is what was there.
+    Recovery,
+}
+
+/// An event that must not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forbidden {
+    /// Its name.
+    pub event: &'static str,
+    /// The invariant that it breaks.
+    pub invariant: Invariant,
+    /// What it means.
+    pub message: &'static str,
+}
+
+/// Something to explore.
+pub trait System: Send + Sync {
+    /// The disks: names and models, in the order in which images and handles are passed.
+    fn disks(&self) -> &[DiskSpec];
+
+    /// What the disks hold when the exploration starts. All of it is durable.
+    fn start(&self) -> &[Image];
+
+    /// Whether the start images need recovery, so that opening them writes.
+    fn recovers_at_start(&self) -> bool;
+
+    /// Whether the start images are damaged on purpose: refusing to open them is right then, as long
+    /// as nothing is written.
+    fn may_refuse(&self) -> bool {
+        false
+    }
+
+    /// Opens the device on `disks`, recovering first if need be.
+    fn open(
+        &self,
+        disks: Vec<Arc<dyn Disk>>,
+        runtime: Arc<dyn Runtime>,
+        purpose: Purpose,
+    ) -> BoxFuture<Result<Arc<dyn Device>, Error>>;
+
+    /// Bytes that the guest can address.
+    fn virtual_len(&self) -> u64;
+
+    /// The guest ranges to read back after recovery, in order and disjoint.
+    fn queries(&self) -> &[ByteRange];
+
+    /// The invariant that is broken when the device refuses to open after a power cut.
+    fn refusal(&self, error: &Error) -> Invariant;
+
+    /// Events that must not happen while the workload runs.
+    fn forbidden(&self) -> &[Forbidden] {
+        &[]
+    }
+
+    /// Which structure the bytes at `offset` of a disk belong to.
+    fn describe(&self, disk: usize, offset: u64) -> String;
+}
+
+/// An opened device.
+pub trait Device: Send + Sync {
+    /// Reads a guest range.
+    fn read(&self, range: ByteRange) -> BoxFuture<Result<Vec<u8>, Error>>;
+
+    /// Writes guest data.
+    fn write(&self, offset: u64, data: Vec<u8>) -> BoxFuture<Result<(), Error>>;
+
+    /// Makes durable what completed before.
+    fn flush(&self) -> BoxFuture<Result<(), Error>>;
+
+    /// Closes the device; later requests fail.
+    fn close(&self) -> BoxFuture<Result<(), Error>>;
+
+    /// Completes when every background job is over.
+    fn wait_for_jobs(&self) -> BoxFuture<()>;
+
+    /// Structural invariants of the opened state; the first that is broken, if any.
+    fn check(&self) -> Option<Finding>;
+}

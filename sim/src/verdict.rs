@@ -1,0 +1,272 @@
+//! What an exploration says: invariants by name, violations, and how far the search reached.
+
+use std::fmt;
+use std::str::FromStr;
+
+use num_bigint::BigUint;
+
+use crate::scenario::Scenario;
+
+macro_rules! invariants {
+    ($($variant:ident = $name:literal, $sentence:literal;)+) => {
+        /// A property that every reachable state must have. The name is a contract: scenarios,
+        /// reports and the oracle use the same one.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Invariant {
+            $(#[doc = $sentence] $variant,)+
+        }
+
+        impl Invariant {
+            /// Every invariant, in order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name: `D-DUR`.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// The sentence that states it.
+            #[must_use]
+            pub fn sentence(self) -> &'static str {
+                match self { $(Self::$variant => $sentence,)+ }
+            }
+        }
+    };
+}
+
+invariants! {
+    DDur = "D-DUR",
+        "After a power cut a sector reads as the last write that a successful flush covers, or as a \
+         later one.";
+    DOldnew = "D-OLDNEW",
+        "A sector that no flush covers is old or new, never a third value.";
+    DLeak = "D-LEAK",
+        "No sector reads as bytes that were only ever written to another guest address.";
+    DRyw = "D-RYW",
+        "Without a power cut a read returns the last write that completed before it, or one \
+         concurrent with it.";
+    DStable = "D-STABLE",
+        "Recovery is final: what was read after it does not change by itself, and opening twice \
+         gives the same content.";
+    LProg = "L-PROG",
+        "When the disks have answered and timers have fired, every guest request has ended.";
+    LConv = "L-CONV",
+        "A background job ends within a bounded number of its own steps.";
+    EHonest = "E-HONEST",
+        "A request that reports success has done all that it promises.";
+    ELocal = "E-LOCAL",
+        "An I/O error changes only the sectors of the request that failed, and fails no other.";
+    EOpen = "E-OPEN",
+        "A failed open leaves every byte of the image as it was, and a later one can succeed.";
+    EPanic = "E-PANIC",
+        "Nothing panics, under any schedule, fault or image.";
+    FInj = "F-INJ",
+        "No two virtual chunks share a physical one, and every id lies in the data area.";
+    FBitmap = "F-BITMAP",
+        "A block marked as local has every sector that the base covers stored and right.";
+    FReplay = "F-REPLAY",
+        "Replaying the journal can be interrupted and repeated, applies nothing old over something \
+         newer, and misses nothing that was flushed.";
+    FClean = "F-CLEAN",
+        "An image marked clean has complete and durable maps.";
+    VBound = "V-BOUND",
+        "Any bytes opened as an image end in bounded time, memory and file growth.";
+    VNometa = "V-NOMETA",
+        "Nothing is written to a place that another structure of the image claims.";
+    VFeature = "V-FEATURE",
+        "An unknown incompatible feature makes open fail without a write.";
+    VExtern = "V-EXTERN",
+        "Inspecting an image opens no other file, and nothing named in an image is executed.";
+}
+
+impl Invariant {
+    /// The invariant called `name`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|invariant| invariant.name() == name)
+    }
+}
+
+impl fmt::Display for Invariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Invariant {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::from_name(name).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|invariant| invariant.name()).collect();
+            format!("expected one of {}, found `{name}`", names.join(", "))
+        })
+    }
+}
+
+/// What came out of an exploration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Everything within the bounds was seen, every goal was met, nothing is violated.
+    Holds,
+    /// An invariant is violated; there is a counterexample.
+    Violated,
+    /// Nothing is violated, but a bound stopped the search or a goal was not met.
+    Incomplete,
+    /// The harness is wrong, or the engine is not deterministic: nothing is known.
+    HarnessBroken,
+}
+
+impl Verdict {
+    /// The name in reports: `holds`, `violated`, `incomplete`, `harness-broken`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Violated => "violated",
+            Self::Incomplete => "incomplete",
+            Self::HarnessBroken => "harness-broken",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A broken invariant and the way to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub invariant: Invariant,
+    /// What was seen and what would have been allowed, one line.
+    pub message: String,
+    /// What happened on the way, one line each: requests and how they ended, power cuts and what
+    /// they left.
+    pub story: Vec<String>,
+    /// The scenario with its `replay` filled in.
+    pub counterexample: Box<Scenario>,
+}
+
+/// Which executions were seen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ScheduleReach {
+    /// The strategy: `exhaustive`, `fifo`, `random`, `replay`.
+    pub strategy: String,
+    /// Executions run.
+    pub executions: u64,
+    /// Classes of executions that differ only in the order of independent events, where the
+    /// strategy tells them apart.
+    pub classes: Option<u64>,
+    /// Whether no execution within the bounds is missing.
+    pub complete: bool,
+}
+
+/// Which crash states were seen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CrashReach {
+    /// The mode: `exact`, `sampled`, `none`.
+    pub mode: String,
+    /// Distinct crash points.
+    pub points: u64,
+    /// Crash states of these points.
+    pub states: BigUint,
+    /// Recoveries run.
+    pub recovery_paths: u64,
+    /// Guest ranges read back and judged.
+    pub queries: u64,
+    /// Power cuts inside recovery, at most.
+    pub depth: u32,
+    /// Whether the crash states that were visited add up to [`Self::states`].
+    pub certificate: bool,
+    /// Whether no crash state within the bounds is missing.
+    pub complete: bool,
+}
+
+/// Reachability goals.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Goals {
+    /// Those that were met, sorted.
+    pub met: Vec<String>,
+    /// Those that were not, sorted.
+    pub unmet: Vec<String>,
+}
+
+/// Everything that one exploration says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScenarioResult {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Broken invariants: at most one violation for each, in the order in which they were found.
+    pub violations: Vec<Violation>,
+    /// Executions.
+    pub schedules: ScheduleReach,
+    /// Crash states.
+    pub crashes: CrashReach,
+    /// Reachability goals.
+    pub goals: Goals,
+    /// Name and model of each disk, in order: `image`, `writeback/512`.
+    pub disks: Vec<(String, String)>,
+    /// Ids of the planted bugs.
+    pub planted: Vec<String>,
+    /// Where the random part of the search started, if it has one.
+    pub seed: Option<u64>,
+    /// Declared bounds and under-approximations that "complete" is relative to.
+    pub bounds: Vec<String>,
+    /// Why the verdict is [`Verdict::Incomplete`], or would be if nothing were violated.
+    pub incomplete: Vec<String>,
+    /// Why the verdict is [`Verdict::HarnessBroken`].
+    pub broken: Option<String>,
+}
+
+impl ScenarioResult {
+    /// The result of a search that could not be carried out.
+    #[must_use]
+    pub fn broken(scenario: &Scenario, why: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::HarnessBroken,
+            broken: Some(why.into()),
+            ..Self::nothing_seen(scenario)
+        }
+    }
+
+    /// A result in which nothing was explored yet; the verdict is [`Verdict::Incomplete`].
+    #[must_use]
+    pub fn nothing_seen(scenario: &Scenario) -> Self {
+        let names = |ids: Vec<&str>| ids.into_iter().map(str::to_owned).collect();
+        Self {
+            verdict: Verdict::Incomplete,
+            violations: Vec::new(),
+            schedules: ScheduleReach::default(),
+            crashes: CrashReach::default(),
+            goals: Goals { met: Vec::new(), unmet: scenario.expect.reach.clone() },
+            disks: scenario
+                .disks
+                .iter()
+                .map(|disk| (disk.name.clone(), disk.to_string()))
+                .collect(),
+            planted: names(scenario.system.planted_ids()),
+            seed: scenario.explore.seed(),
+            bounds: Vec::new(),
+            incomplete: Vec::new(),
+            broken: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_read_back() {
+        for &invariant in Invariant::ALL {
+            assert_eq!(Invariant::from_name(invariant.name()), Some(invariant));
+            assert!(invariant.sentence().ends_with('.'), "{invariant}");
+        }
+        assert_eq!(Invariant::from_name("D-NONE"), None);
+    }
+}

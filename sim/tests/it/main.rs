@@ -1,0 +1,8 @@
+//! Integration tests of the simulator, one module per part.
+
+mod disk_histories;
+mod disk_reference;
+mod disk_requests;
+mod disk_truth_table;
+mod executor;
+mod real_images;

@@ -1,0 +1,59 @@
+//! `plugpull image read`.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+
+use plugpull_engine::ByteRange;
+use plugpull_engine::LocalRuntime;
+use plugpull_engine::fvd::Access;
+
+use super::error::file_error;
+use super::open::Source;
+use super::resolver::{Consent, Instead};
+use super::size::{pieces, size};
+use crate::failure::Failure;
+use crate::output;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    source: Source,
+    /// First byte
+    #[arg(value_parser = size)]
+    offset: u64,
+    /// Bytes
+    #[arg(value_parser = size)]
+    len: u64,
+    /// Where to write them [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
+    instead: Instead,
+}
+
+pub(super) async fn run(args: Args, runtime: &LocalRuntime) -> Result<u8, Failure> {
+    let guest = args.source.open(Access::ReadOnly, &args.consent, &args.instead, runtime).await?;
+    let range = ByteRange::new(args.offset, args.len);
+    if range.end() > guest.len() {
+        let message = format!("bytes {range} are not inside the disk of {} bytes", guest.len());
+        return Err(file_error(&guest.file, message));
+    }
+    let mut file = match &args.output {
+        None => None,
+        Some(path) => Some(File::create(path).map_err(|error| file_error(path, error))?),
+    };
+    for piece in pieces(range) {
+        let bytes = guest.read(piece).await?;
+        match (&mut file, &args.output) {
+            (Some(file), Some(path)) => {
+                file.write_all(&bytes).map_err(|error| file_error(path, error))?;
+            }
+            _ => output::bytes(&bytes)
+                .map_err(|error| Failure::input(format!("standard output: {error}")))?,
+        }
+    }
+    Ok(0)
+}

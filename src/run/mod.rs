@@ -1,0 +1,112 @@
+//! `plugpull run`: explores scenarios.
+
+mod counterexample;
+mod format;
+mod progress;
+pub(crate) mod scenarios;
+
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use plugpull_report::{RunReport, ScenarioReport};
+use plugpull_sim::explore::{self, RunOptions};
+use plugpull_sim::scenario::Scenario;
+use plugpull_sim::verdict::ScenarioResult;
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
+
+use crate::clock::Stopwatch;
+use crate::failure::Failure;
+use format::Format;
+use progress::Bar;
+use scenarios::Loaded;
+
+/// Name and version, as reports carry them.
+const PROGRAM: &str = concat!("plugpull ", env!("CARGO_PKG_VERSION"));
+
+#[derive(clap::Args, Debug, Default)]
+pub(crate) struct Args {
+    /// Scenario files, and folders that are searched for `*.toml` [default: scenarios]
+    paths: Vec<PathBuf>,
+    /// How to report: `text` or `json` to standard output, `FORMAT=FILE` to a file; repeatable
+    /// [default: text]
+    #[arg(long = "format", value_name = "FORMAT[=FILE]")]
+    formats: Vec<Format>,
+    /// How many scenarios to explore at once [default: one per processor]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// Start the random part of every search here
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seed: Option<u64>,
+    /// Where to write counterexamples [default: plugpull-out]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
+    let watch = Stopwatch::start();
+    let scenarios = scenarios::load(&args.paths)?;
+    let options = RunOptions { seed: args.seed };
+    let bar = Bar::new(scenarios.len());
+    let results = explore_all(&scenarios, &options, &bar, args.jobs)?;
+    bar.finish();
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("plugpull-out"));
+    let reports = scenarios
+        .into_iter()
+        .zip(results)
+        .map(|(loaded, (result, seconds))| {
+            Ok(ScenarioReport {
+                counterexamples: counterexample::write_all(&out, &loaded.path, &result)?,
+                path: loaded.path,
+                claim: loaded.scenario.claim,
+                expect: loaded.scenario.expect,
+                result,
+                seconds,
+            })
+        })
+        .collect::<Result<_, Failure>>()?;
+    let report =
+        RunReport { program: PROGRAM.to_owned(), scenarios: reports, seconds: watch.seconds() };
+    format::emit(&report, &args.formats)?;
+    Ok(report.summary().exit_code())
+}
+
+/// Result and duration of every scenario, in input order.
+fn explore_all(
+    scenarios: &[Loaded],
+    options: &RunOptions,
+    bar: &Bar,
+    jobs: Option<NonZeroUsize>,
+) -> Result<Vec<(ScenarioResult, f64)>, Failure> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(jobs.map_or(0, NonZeroUsize::get))
+        .build()
+        .map_err(|error| Failure::Broken(format!("cannot start threads: {error}")))?;
+    Ok(pool.install(|| {
+        scenarios
+            .par_iter()
+            // No batches: a long scenario must not hold up others behind it.
+            .with_max_len(1)
+            .map(|loaded| {
+                let watch = Stopwatch::start();
+                let result = explore_one(&loaded.scenario, options, bar);
+                bar.scenario_done();
+                (result, watch.seconds())
+            })
+            .collect()
+    }))
+}
+
+/// A panic outside the engine breaks one scenario, not the run.
+fn explore_one(scenario: &Scenario, options: &RunOptions, bar: &Bar) -> ScenarioResult {
+    let counter = bar.counter();
+    let work = AssertUnwindSafe(|| explore::run(scenario, options, &|now| counter.update(now)));
+    catch_unwind(work).unwrap_or_else(|payload| {
+        let message = payload
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| payload.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        ScenarioResult::broken(scenario, format!("a panic in the harness: {message}"))
+    })
+}
