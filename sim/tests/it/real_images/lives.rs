@@ -11,7 +11,7 @@ use plugpull_sim::disk::{CrashSpace, Image, Model};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::subject::{Subject, await_on, read_all};
+use super::subject::{Subject, await_on};
 
 /// Requests of one session.
 const OPS: u64 = 12;
@@ -39,9 +39,9 @@ impl<'a> Life<'a> {
             spec.sector_len = if one_in(&mut rng, 3) { 4096 } else { 512 };
         }
         let subject = &*subject;
+        let content = subject.read_apart(subject.start.clone())?;
         let world = subject.world(subject.start.clone(), true);
         let fvd = subject.open(&world, true)?;
-        let content = read_all(&world, &fvd)?;
         Ok(Self { subject, rng, world, fvd, content, also: BTreeMap::new(), serial: 0 })
     }
 
@@ -129,6 +129,7 @@ impl<'a> Life<'a> {
 
     /// Recovers, perhaps with power cuts in between, and compares what the guest reads.
     fn restart(&mut self, mut images: Vec<Image>, after_cut: bool) -> Result<(), String> {
+        let found = self.subject.read_apart(images.clone())?;
         loop {
             self.world = self.subject.world(images, true);
             self.fvd = self.subject.open(&self.world, true)?;
@@ -138,8 +139,10 @@ impl<'a> Life<'a> {
             }
             let point = &points[below(&mut self.rng, points.len())];
             images = self.draw(&point.spaces);
+            if self.subject.read_apart(images.clone())? != found {
+                return Err("the content depends on where recovery was cut".to_owned());
+            }
         }
-        let found = read_all(&self.world, &self.fvd)?;
         for (sector, bytes) in found.chunks(512).enumerate() {
             let allowed = bytes == &self.content[sector * 512..(sector + 1) * 512]
                 || after_cut

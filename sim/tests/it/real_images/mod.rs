@@ -25,7 +25,7 @@ use manifest::{Expected, Fate};
 use subject::Subject;
 
 /// Sessions of a random life.
-const SESSIONS: u64 = 4;
+const SESSIONS: u64 = 5;
 
 #[test]
 fn recovery_of_unclean_images_can_be_cut_anywhere() {

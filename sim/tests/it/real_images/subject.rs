@@ -43,6 +43,12 @@ impl Subject {
         DirectWorld::new(self.specs.iter().cloned().zip(images), watching)
     }
 
+    /// What the guest of `images` reads, seen by a session that changes nothing for any other.
+    pub(super) fn read_apart(&self, images: Vec<Image>) -> Result<Vec<u8>, String> {
+        let world = self.world(images, false);
+        read_all(&world, &self.open(&world, false)?)
+    }
+
     /// Opens the image for writing; `background` is what virtual machines have, copy-on-read.
     pub(super) fn open(&self, world: &DirectWorld, background: bool) -> Result<Fvd, String> {
         let disks = world.disks();
