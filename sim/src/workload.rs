@@ -1,7 +1,8 @@
 //! What guests ask of the device under test, as data.
 //!
 //! Written one request per string: `write 8K 512`, `read 0 64K`, `flush`, `close`,
-//! `wait-prefetch`; and between sessions `reopen`, `reopen-readonly`, `kill`, `sleep 1s`.
+//! `wait-prefetch`, `sleep 1s`; and during set-up `reopen`, `reopen-readonly`, `kill`,
+//! `grow 128K`, `poke image 4296 00`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,6 +33,9 @@ pub enum GuestOp {
     Close,
     /// `wait-prefetch`: waits until every background job is over.
     WaitForJobs,
+    /// `sleep TIME`: virtual time passes. It does so only while nothing else can happen, so clients
+    /// that sleep until the same moment go on together.
+    Sleep(Duration),
 }
 
 impl GuestOp {
@@ -42,13 +46,15 @@ impl GuestOp {
             Self::Write { offset, len } | Self::Read { offset, len } => {
                 plugpull_engine::ByteRange::new(offset, len)
             }
-            Self::Flush | Self::Close | Self::WaitForJobs => plugpull_engine::ByteRange::new(0, 0),
+            Self::Flush | Self::Close | Self::WaitForJobs | Self::Sleep(_) => {
+                plugpull_engine::ByteRange::new(0, 0)
+            }
         }
     }
 }
 
 /// One step of the set-up that happens before exploration starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SetupOp {
     /// A guest request.
     Guest(GuestOp),
@@ -58,8 +64,18 @@ pub enum SetupOp {
     ReopenReadonly,
     /// `kill`: the device is dropped without close; everything written so far stays.
     Kill,
-    /// `sleep TIME`: virtual time passes.
-    Sleep(Duration),
+    /// `grow SIZE`: the virtual disk of the closed device becomes larger.
+    Grow(u64),
+    /// `poke DISK OFFSET HEX`: bytes of a disk are replaced while the device is closed or killed,
+    /// behind its back and, unless it is to be damaged, where the guest does not see them.
+    Poke {
+        /// The disk's name.
+        disk: String,
+        /// First byte on the disk, which grows if it ends before the last.
+        offset: u64,
+        /// The new bytes, at least one.
+        bytes: Vec<u8>,
+    },
 }
 
 impl fmt::Display for GuestOp {
@@ -70,6 +86,7 @@ impl fmt::Display for GuestOp {
             Self::Flush => f.write_str("flush"),
             Self::Close => f.write_str("close"),
             Self::WaitForJobs => f.write_str("wait-prefetch"),
+            Self::Sleep(time) => write!(f, "sleep {}", duration_text(time)),
         }
     }
 }
@@ -81,15 +98,20 @@ impl fmt::Display for SetupOp {
             Self::Reopen => f.write_str("reopen"),
             Self::ReopenReadonly => f.write_str("reopen-readonly"),
             Self::Kill => f.write_str("kill"),
-            Self::Sleep(time) => write!(f, "sleep {}", duration_text(*time)),
+            Self::Grow(size) => write!(f, "grow {}", Len(*size)),
+            Self::Poke { disk, offset, bytes } => {
+                write!(f, "poke {disk} {} ", Len(*offset))?;
+                bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
         }
     }
 }
 
-const GUEST_OPS: &str =
-    "`write OFFSET LEN`, `read OFFSET LEN`, `flush`, `close` or `wait-prefetch`";
+const GUEST_OPS: &str = "`write OFFSET LEN`, `read OFFSET LEN`, `flush`, `close`, `wait-prefetch` \
+     or `sleep TIME`";
 const SETUP_OPS: &str = "`write OFFSET LEN`, `read OFFSET LEN`, `flush`, `close`, \
-     `wait-prefetch`, `reopen`, `reopen-readonly`, `kill` or `sleep TIME`";
+     `wait-prefetch`, `sleep TIME`, `reopen`, `reopen-readonly`, `kill`, `grow SIZE` or \
+     `poke DISK OFFSET HEX`";
 
 /// Why a text is not an operation: a sentence that says what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -116,7 +138,11 @@ impl FromStr for SetupOp {
             ["reopen"] => Ok(Self::Reopen),
             ["reopen-readonly"] => Ok(Self::ReopenReadonly),
             ["kill"] => Ok(Self::Kill),
-            ["sleep", time] => parse_duration(time).map(Self::Sleep).map_err(BadOp),
+            ["grow", size] => sectors(size).map(Self::Grow),
+            ["poke", disk, offset, bytes] => {
+                let Len(offset) = offset.parse().map_err(BadOp)?;
+                Ok(Self::Poke { disk: disk.to_owned(), offset, bytes: hex(bytes)? })
+            }
             _ => Err(BadOp(format!("expected {SETUP_OPS}"))),
         }
     }
@@ -140,6 +166,7 @@ fn guest_op(text: &str) -> Result<Option<GuestOp>, BadOp> {
         ["flush"] => GuestOp::Flush,
         ["close"] => GuestOp::Close,
         ["wait-prefetch"] => GuestOp::WaitForJobs,
+        ["sleep", time] => GuestOp::Sleep(parse_duration(time).map_err(BadOp)?),
         _ => return Ok(None),
     }))
 }
@@ -160,6 +187,28 @@ pub(crate) fn range(offset: &str, len: &str) -> Result<(u64, u64), BadOp> {
     Ok((offset, len))
 }
 
+/// A size in whole sectors, above zero.
+fn sectors(text: &str) -> Result<u64, BadOp> {
+    let Len(size) = text.parse().map_err(BadOp)?;
+    if size == 0 || !size.is_multiple_of(512) {
+        return Err(BadOp("expected a size in whole sectors of 512 bytes, above zero".to_owned()));
+    }
+    Ok(size)
+}
+
+/// The bytes that `text` gives in hexadecimal, at least one.
+fn hex(text: &str) -> Result<Vec<u8>, BadOp> {
+    let expected = || BadOp(format!("expected pairs of hexadecimal digits, found `{text}`"));
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+    let digits = digits.filter(|digits| !digits.is_empty()).ok_or_else(expected)?;
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(expected());
+    }
+    Ok(pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +225,8 @@ mod tests {
             ("reopen", "reopen"),
             ("reopen-readonly", "reopen-readonly"),
             ("kill", "kill"),
+            ("grow 131072", "grow 128K"),
+            ("poke image 4296 00fE10", "poke image 4296 00fe10"),
             ("sleep 1500ms", "sleep 1500ms"),
             ("sleep 30s", "sleep 30s"),
         ];
@@ -193,12 +244,15 @@ mod tests {
             ("write 0 100", "expected offset and length in whole sectors of 512 bytes"),
             ("read 0 0", "expected a length above zero"),
             ("write 1X 512", "expected a size such as 512, 4K or 1M, found `1X`"),
+            ("grow 1000", "expected a size in whole sectors of 512 bytes, above zero"),
+            ("poke image 0 abc", "expected pairs of hexadecimal digits, found `abc`"),
+            ("poke image 0 zz", "expected pairs of hexadecimal digits, found `zz`"),
             ("sleep 3", "expected a time such as 250us, 100ms or 2s, found `3`"),
         ];
         for (text, message) in cases {
             assert_eq!(text.parse::<SetupOp>().unwrap_err().to_string(), message, "{text}");
         }
-        for text in ["kill", "sleep 1s", "trim 0 4K", ""] {
+        for text in ["kill", "grow 8K", "trim 0 4K", ""] {
             let error = text.parse::<GuestOp>().unwrap_err().to_string();
             assert_eq!(error, format!("expected {GUEST_OPS}"), "{text}");
         }

@@ -141,7 +141,12 @@ pub fn parse_sector(
         let record = match parser.word(at) {
             TABLE_MAGIC => parser.table(at)?,
             BITMAP_MAGIC => parser.bitmap(at)?,
-            _ => break,
+            // The original asserts here in a debug build.
+            word => {
+                let stride = planted.has(Bug::JournalRecordStride);
+                assert!(word == 0 || !stride, "journal sector {index}: {word:#x} at byte {at}");
+                break;
+            }
         };
         at += record.encoded_len();
         if planted.has(Bug::JournalRecordStride) && matches!(record, Record::Bitmap { .. }) {

@@ -60,10 +60,11 @@ async fn open(
 
     let zero_init = disks.data.properties().zero_init;
     let state = State {
-        header: header.clone(),
+        header: Box::new(header.clone()),
         chunks: ChunkSpace::of(&loaded.table),
         maps: loaded,
         zero_from: if zero_init { data_len } else { u64::MAX },
+        length_is_set: false,
         opened_clean: header.is_clean(),
         dirty: !header.is_clean(),
         journal_next: 0,

@@ -28,6 +28,7 @@ pub const DIRTY: u32 = 1 << 31;
 /// The largest physical chunk id: the next one, with [`DIRTY`] set, equals [`EMPTY`].
 pub const PHYSICAL_MAX: u32 = 0x7FFF_FFFE;
 const ENTRIES_PER_SECTOR: u64 = SECTOR / 4;
+const SECTOR_LEN: usize = 512;
 
 /// Where a virtual chunk lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -285,15 +286,15 @@ impl Table {
     /// One sector of the table region as it is stored: no dirty bits, padding empty.
     #[must_use]
     pub fn sector(&self, index: u64) -> Vec<u8> {
-        let first = index * ENTRIES_PER_SECTOR;
-        let stored = |at: u64| {
-            let entry = usize::try_from(at).ok().and_then(|at| self.entries.get(at)).copied();
-            match entry {
-                None | Some(EMPTY) => EMPTY,
-                Some(entry) => entry & !DIRTY,
-            }
-        };
-        (first..first + ENTRIES_PER_SECTOR).flat_map(|at| stored(at).to_le_bytes()).collect()
+        let first = usize::try_from(index * ENTRIES_PER_SECTOR).expect("tables fit in memory");
+        let end = self.entries.len().min(first + SECTOR_LEN / 4);
+        let mut bytes = Vec::with_capacity(SECTOR_LEN);
+        for &entry in &self.entries[first.min(end)..end] {
+            let stored = if entry == EMPTY { EMPTY } else { entry & !DIRTY };
+            bytes.extend_from_slice(&stored.to_le_bytes());
+        }
+        bytes.resize(SECTOR_LEN, 0xFF);
+        bytes
     }
 
     /// Whether something has to be written.

@@ -50,7 +50,12 @@ impl Cell {
 
     /// Adds a patch.
     pub(crate) fn push(&mut self, patch: Patch) {
-        self.change().push(patch);
+        let durable = patch.span.required;
+        let patches = self.change();
+        patches.push(patch);
+        if durable {
+            span::require_predecessors(patches);
+        }
     }
 
     /// Ends the patches of a request well.

@@ -222,13 +222,14 @@ fn sector_of(image: &Image, sector: u64, grain: Grain) -> Slice {
     Slice::new(bytes.into())
 }
 
-/// What a shrink does to a sector, if it cuts it: a durable patch of zeros to the sector's end.
+/// What a shrink that has taken place, even if it reported a failure, does to a sector, if it cuts
+/// it: a durable patch of zeros to the sector's end.
 pub(crate) fn cut_patch(shrink: &Resize, sector: u64, grain: Grain) -> Option<Patch> {
     let unit = grain.sector_len as u64;
     let start = in_memory(shrink.len.saturating_sub(sector * unit).min(unit));
     (start < grain.sector_len).then(|| Patch {
         request: shrink.request,
-        span: Span { required: true, ..shrink.span },
+        span: Span { required: true, failed: false, ..shrink.span },
         start,
         bytes: Slice::new(Arc::from(vec![0; grain.sector_len - start])),
     })

@@ -2,7 +2,7 @@
 //! moment it can say which crash images a power cut may leave.
 //!
 //! What the five models share is here: what reads see, what each request means, which requests are
-//! rejected. What is durable when is asked of the model's [`Rules`]; how crash images follow from
+//! rejected. What is durable when is asked of the model's `Rules`; how crash images follow from
 //! that is the business of the cache behind.
 
 use std::cell::OnceCell;

@@ -30,12 +30,20 @@ impl Enabled {
         self.labels.push(label);
     }
 
+    fn push_timers(&mut self, timers: impl Iterator<Item = (usize, Label)>) {
+        for (place, label) in timers {
+            self.push(Event::Fire(place), label);
+        }
+    }
+
     /// Lists what may happen next, in the order that the documentation of
     /// [`ChoicePoint`](super::ChoicePoint) promises. Nothing, if the execution is at its end.
     ///
-    /// A timer fires only when nothing else can happen, and not for daemons alone. Giving up a
-    /// guest request is never the only thing that can happen: a request that only ends when its
-    /// client loses patience hangs.
+    /// The clock moves only when nothing else can happen, and not for daemons alone; timers that
+    /// are due at the present moment fire at any time from then on, so that what they start runs
+    /// beside everything else. Giving up a guest request is never the only thing that can happen: a
+    /// request that only ends when its client loses patience hangs. In a calm world only the first
+    /// event is listed, and requests succeed as far as faults leave that open.
     pub(super) fn list(&mut self, state: &State) {
         self.events.clear();
         self.labels.clear();
@@ -47,19 +55,25 @@ impl Enabled {
         for (place, &task) in ready.iter().enumerate() {
             self.push(Event::Poll(place), Label::Poll(state.tasks.id(task)));
         }
+        let waiting = !state.tasks.all_ended();
+        if waiting {
+            self.push_timers(state.timers.due());
+        }
         for (place, outcome, label) in state.requests.completions() {
             self.push(Event::Complete { place, outcome }, label);
         }
-        if self.events.is_empty() && !state.tasks.all_ended() {
-            for (place, label) in state.timers.earliest() {
-                self.push(Event::Fire(place), label);
-            }
+        if waiting && self.events.is_empty() {
+            self.push_timers(state.timers.earliest());
         }
         if !self.events.is_empty() && state.cancels_left > 0 {
             for (place, request) in state.guest_requests.pending.iter().enumerate() {
                 let task = state.tasks.id(request.task);
                 self.push(Event::Cancel(place), Label::Cancel { task, what: request.name });
             }
+        }
+        if state.calm {
+            self.events.truncate(1);
+            self.labels.truncate(1);
         }
     }
 }

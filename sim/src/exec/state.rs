@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(super) timers: Timers,
     pub(super) guest_requests: GuestRequests,
     pub(super) cancels_left: u32,
+    /// Nothing is left to choice any more.
+    pub(super) calm: bool,
     /// The task that runs now.
     pub(super) current: Option<TaskIndex>,
     /// Futures that the world has not taken over yet, in the order of their task indices.
@@ -81,6 +83,7 @@ impl State {
             timers: Timers::default(),
             guest_requests: GuestRequests::default(),
             cancels_left: options.cancel_budget,
+            calm: false,
             current: None,
             spawned: Vec::new(),
             strategy: None,

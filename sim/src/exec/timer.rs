@@ -40,13 +40,21 @@ impl Timers {
         Some(self.started)
     }
 
-    /// The timers that may fire now, those with the earliest deadline, oldest first.
+    /// The timers that are due at the present moment, oldest first.
+    pub(super) fn due(&self) -> impl Iterator<Item = (usize, Label)> {
+        self.with_deadline(Some(self.now))
+    }
+
+    /// The timers with the earliest deadline, oldest first: what fires when the clock moves.
     pub(super) fn earliest(&self) -> impl Iterator<Item = (usize, Label)> {
-        let first = self.pending.iter().map(|timer| timer.deadline).min();
+        self.with_deadline(self.pending.iter().map(|timer| timer.deadline).min())
+    }
+
+    fn with_deadline(&self, deadline: Option<Duration>) -> impl Iterator<Item = (usize, Label)> {
         self.pending
             .iter()
             .enumerate()
-            .filter(move |(_, timer)| Some(timer.deadline) == first)
+            .filter(move |(_, timer)| Some(timer.deadline) == deadline)
             .map(|(place, timer)| (place, Label::Timer { task: timer.task, number: timer.number }))
     }
 

@@ -122,6 +122,12 @@ impl World {
         output
     }
 
+    /// From now on nothing is left to choice: of what may happen the first does, and nothing fails
+    /// that need not. For what comes after the part that is explored.
+    pub fn calm(&mut self) {
+        self.core.with(|state| state.calm = true);
+    }
+
     /// How many events have happened; the index of the next step.
     #[must_use]
     pub fn steps(&self) -> usize {

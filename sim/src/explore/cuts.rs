@@ -192,25 +192,31 @@ impl Cuts {
         self.events.append(&mut world.events());
         match recovered {
             Err(finding) => report(Violation { finding, cuts: self.chain.clone() }),
-            Ok(recovered) => self.go_on(&world, recovered, obligations, reach, report),
+            Ok(None) => ControlFlow::Continue(()),
+            Ok(Some(recovered)) => self.go_on(&world, recovered, obligations, reach, report),
         }
     }
 
-    /// Opens the device, reads everything back and judges it.
+    /// Opens the device, reads everything back and judges it; none if it is damaged and refuses.
     fn recover(
         &mut self,
         world: &DirectWorld,
         obligations: &Obligations,
         wants_content: bool,
-    ) -> Result<Recovered, Finding> {
+    ) -> Result<Option<Recovered>, Finding> {
         let open = self.system.open(world.disks(), world.runtime(), Purpose::Recovery);
         let device = match run(world, "recovery", open)? {
             Ok(device) => device,
+            Err(_) if self.system.may_refuse() && !world.changed() => return Ok(None),
             Err(error) => {
                 let message = format!("the device refuses to open after a power cut: {error}");
                 return Err(Finding { invariant: self.system.refusal(&error), message });
             }
         };
+        // Structure first: its violations say more than the content that they lead to.
+        if let Some(finding) = device.check() {
+            return Err(finding);
+        }
         let points = world.take_points();
         let mut content = wants_content.then(|| Image::zeroed(self.system.virtual_len()));
         for &query in self.system.queries() {
@@ -227,10 +233,7 @@ impl Cuts {
                 content.write(query.offset, &bytes);
             }
         }
-        if let Some(finding) = device.check() {
-            return Err(finding);
-        }
-        Ok(Recovered { device, points, content })
+        Ok(Some(Recovered { device, points, content }))
     }
 
     /// From a recovered state: cuts inside this recovery, a cut after it, later sessions.

@@ -1,5 +1,6 @@
 //! One execution: open the device, run the clients, read everything back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use plugpull_engine::sync::Shared;
@@ -83,6 +84,7 @@ impl Execution {
     pub(crate) fn next_stage(&mut self, plan: &Plan) -> Result<bool, Finding> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Running(device) if !self.guest.read(|guest| guest.closed) => {
+                self.world.calm();
                 self.stage = Stage::Verifying(self.start_verifying(plan, device));
                 Ok(true)
             }
@@ -92,6 +94,19 @@ impl Execution {
             Stage::Running(_) | Stage::Over => Ok(false),
             Stage::Opening(_) => unreachable!("the opening has ended and was looked at"),
         }
+    }
+
+    /// Whether a power cut now would show anything that earlier ones do not: reading back changes
+    /// nothing.
+    pub(crate) fn is_verifying(&self) -> bool {
+        matches!(self.stage, Stage::Verifying(_))
+    }
+
+    /// The named things that have happened.
+    pub(crate) fn events(&self) -> BTreeSet<&'static str> {
+        let mut events = self.world.events();
+        self.guest.read(|guest| events.extend(&guest.events));
+        events
     }
 
     /// A violation of this execution, after these power cuts.
@@ -114,10 +129,13 @@ impl Execution {
         }
     }
 
-    /// A refused open is excused by a fault, and must then have changed nothing (E-OPEN).
+    /// A refused open is excused by a fault or by damage, and must then have changed nothing
+    /// (E-OPEN).
     fn refused(&self, plan: &Plan, error: &Error) -> Result<(), Finding> {
+        self.guest.write(|guest| guest.events.insert("open-refused"));
         let finding = |invariant, message| Err(Finding { invariant, message });
-        if !self.guest.read(Guest::had_faults) {
+        let damaged = plan.system.may_refuse();
+        if !damaged && !self.guest.read(Guest::had_faults) {
             let message = format!("the device refuses to open: {error}");
             return finding(plan.system.refusal(error), message);
         }
@@ -125,7 +143,7 @@ impl Execution {
         let same =
             |index: usize, image: &Image| self.world.with_disk(index, |d| d.visible() == image);
         let unchanged = start.iter().enumerate().all(|(index, image)| same(index, image));
-        if unchanged || plan.system.recovers_at_start() {
+        if unchanged || (plan.system.recovers_at_start() && !damaged) {
             return Ok(());
         }
         finding(Invariant::EOpen, format!("a failed open changed the image ({error})"))

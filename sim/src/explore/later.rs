@@ -89,6 +89,7 @@ impl Run<'_> {
                 self.model.flush_succeeded(submitted);
             }
             GuestOp::WaitForJobs => run(self.world, "a job", device.wait_for_jobs())?,
+            GuestOp::Sleep(time) => run(self.world, "a sleep", self.world.runtime().sleep(time))?,
         }
         self.next_phase();
         Ok(())

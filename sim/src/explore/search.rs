@@ -76,8 +76,17 @@ impl<'a> Search<'a> {
     fn execution(&mut self, strategy: &mut Box<dyn Strategy>) -> ControlFlow<()> {
         let mut execution = Execution::new(self.plan);
         let answer = self.steps(&mut execution, strategy);
-        self.outcome.events.append(&mut execution.world.events());
-        answer
+        let mut events = execution.events();
+        let mut forbidden = self.plan.system.forbidden().iter();
+        let seen = forbidden.find(|forbidden| events.contains(forbidden.event));
+        self.outcome.events.append(&mut events);
+        match seen {
+            Some(seen) if answer.is_continue() => {
+                let message = format!("{} ({})", seen.message, seen.event);
+                self.live(&execution, Finding { invariant: seen.invariant, message })
+            }
+            _ => answer,
+        }
     }
 
     fn steps(
@@ -96,7 +105,7 @@ impl<'a> Search<'a> {
                     if let Some(finding) = execution.observe(&label) {
                         self.live(execution, finding)?;
                     }
-                    if step >= strategy.first_new_step() {
+                    if step >= strategy.first_new_step() && !execution.is_verifying() {
                         self.crash_point(execution)?;
                     }
                     if let Err(finding) = execution.look_for_device(self.plan) {

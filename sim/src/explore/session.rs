@@ -1,5 +1,6 @@
 //! The workload: guest clients as tasks of one execution, and the log of what they were told.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use plugpull_engine::sync::Shared;
@@ -23,20 +24,33 @@ pub(crate) struct Guest {
     pub(crate) finding: Option<Finding>,
     /// Whether the device was closed, successfully or not.
     pub(crate) closed: bool,
+    /// What happened on this side of the disks and is a goal by name.
+    pub(crate) events: BTreeSet<&'static str>,
     faults: u64,
     flush_failed: bool,
+    close_succeeded: bool,
 }
 
 pub(crate) type SharedGuest = Arc<Shared<Guest>>;
 
 impl Guest {
-    /// Notes an event of the execution that may excuse a failing request.
+    /// Notes an event of the execution: a fault may excuse a failing request, and a request to a
+    /// disk must not end after close has reported success (E-HONEST).
     pub(crate) fn observe(&mut self, label: &Label) {
-        if let Label::Complete { request, outcome } = label
-            && *outcome != OutcomeLabel::Done
-        {
-            self.faults += 1;
-            self.flush_failed |= request.kind == OpKind::Flush;
+        match label {
+            Label::Complete { request, outcome } => {
+                if *outcome != OutcomeLabel::Done {
+                    self.faults += 1;
+                    self.flush_failed |= request.kind == OpKind::Flush;
+                    self.events.insert(failed(request.kind));
+                }
+                if self.close_succeeded {
+                    let message = format!("after close reported success: {label}");
+                    self.report(Finding { invariant: Invariant::EHonest, message });
+                }
+            }
+            Label::Cancel { .. } => _ = self.events.insert("request-cancelled"),
+            Label::Poll(_) | Label::Timer { .. } | Label::Coin { .. } => {}
         }
     }
 
@@ -49,10 +63,24 @@ impl Guest {
         self.finding.get_or_insert(finding);
     }
 
-    /// A request may fail if a fault hit while it was running, or if a flush failed before: from
-    /// then on nothing can be promised until the device is opened again.
-    fn excuses(&self, error: &Error, faults_before: u64) -> bool {
+    /// A request may fail if a fault hit while it was running, if a flush failed before (from then
+    /// on nothing can be promised until the device is opened again), or if the device is closed.
+    fn excuses(&mut self, error: &Error, faults_before: u64) -> bool {
+        if self.closed && error.kind() == ErrorKind::Closed {
+            self.events.insert("request-refused");
+            return true;
+        }
         self.faults > faults_before || (self.flush_failed && error.kind() == ErrorKind::BarrierLost)
+    }
+}
+
+fn failed(kind: OpKind) -> &'static str {
+    match kind {
+        OpKind::Read => "read-failed",
+        OpKind::Write => "write-failed",
+        OpKind::Flush => "flush-failed",
+        OpKind::Discard => "discard-failed",
+        OpKind::Resize => "resize-failed",
     }
 }
 
@@ -82,10 +110,16 @@ impl Client {
             GuestOp::Flush => self.barrier(index, self.device.flush()).await,
             GuestOp::Close => {
                 self.guest.write(|guest| guest.closed = true);
-                self.barrier(index, self.device.close()).await
+                let closed = self.barrier(index, self.device.close()).await;
+                self.guest.write(|guest| guest.close_succeeded |= matches!(closed, Some(Ok(()))));
+                closed
             }
             GuestOp::WaitForJobs => {
                 self.device.wait_for_jobs().await;
+                Some(Ok(()))
+            }
+            GuestOp::Sleep(time) => {
+                self.world.runtime().sleep(time).await;
                 Some(Ok(()))
             }
         };

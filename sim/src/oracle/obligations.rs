@@ -4,6 +4,7 @@
 //! read, and D-RYW without any power cut. A finding names the strongest rule that is broken:
 //! content of another address is D-LEAK; a value that this sector once had and should no longer
 //! show is D-DUR; a value that it never had is D-OLDNEW if it was never flushed over, else D-DUR.
+//! What was written before the session counts as flushed.
 
 use std::collections::BTreeMap;
 
@@ -161,18 +162,23 @@ impl Obligations {
     }
 
     fn broken_after_power_cut(&self, sector: u64, content: &Sector) -> Invariant {
-        let unflushed =
-            self.written.get(&sector).is_none_or(|values| values.contains(&Value::Initial));
-        let own_old_value = matches!(Origin::of(content), Some(Origin::Write { .. }));
-        if unflushed && !own_old_value { Invariant::DOldnew } else { Invariant::DDur }
+        let written = |content: &Sector| matches!(Origin::of(content), Some(Origin::Write { .. }));
+        let unflushed = match self.written.get(&sector) {
+            Some(values) => values.contains(&Value::Initial),
+            None => !written(&self.initial(sector)),
+        };
+        if unflushed && !written(content) { Invariant::DOldnew } else { Invariant::DDur }
+    }
+
+    fn initial(&self, sector: u64) -> Sector {
+        let mut content = [0; SECTOR_LEN];
+        self.initial.read(sector * SECTOR_LEN as u64, &mut content);
+        content
     }
 
     fn allowed(&self, sector: u64) -> String {
-        let initial = || {
-            let mut content = [0; SECTOR_LEN];
-            self.initial.read(sector * SECTOR_LEN as u64, &mut content);
-            format!("its earlier content ({})", stamp::describe(&content))
-        };
+        let initial =
+            || format!("its earlier content ({})", stamp::describe(&self.initial(sector)));
         let values = self.written.get(&sector).map_or(&[Value::Initial][..], Vec::as_slice);
         let names: Vec<String> = values
             .iter()

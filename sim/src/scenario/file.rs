@@ -53,6 +53,8 @@ pub(super) struct System {
     #[serde(default)]
     pub(super) setup: Vec<Text>,
     #[serde(default)]
+    pub(super) damaged: bool,
+    #[serde(default)]
     pub(super) planted: Vec<Text>,
 }
 

@@ -168,6 +168,9 @@ impl Printer {
             self.key("access", quoted("read-only"));
         }
         self.unless_empty("setup", fvd.setup.iter().map(|op| quoted(&op.to_string())));
+        if fvd.damaged {
+            self.key("damaged", true);
+        }
         self.unless_empty("planted", fvd.planted.iter().map(|bug| quoted(bug.id())));
     }
 

@@ -34,6 +34,9 @@ pub struct FvdSpec {
     /// What happens after creation and before exploration. The image is open when it starts, and
     /// is closed after it unless its last session was killed.
     pub setup: Vec<SetupOp>,
+    /// Whether the set-up damages the image, so that refusing to open it is right as long as
+    /// nothing is written.
+    pub damaged: bool,
     /// The bugs planted in the engine for the explored sessions, in the order of the file.
     pub planted: Vec<Bug>,
 }

@@ -30,6 +30,17 @@ pub enum Purpose {
     Recovery,
 }
 
+/// An event that must not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forbidden {
+    /// Its name.
+    pub event: &'static str,
+    /// The invariant that it breaks.
+    pub invariant: Invariant,
+    /// What it means.
+    pub message: &'static str,
+}
+
 /// Something to explore.
 pub trait System: Send + Sync {
     /// The disks: names and models, in the order in which images and handles are passed.
@@ -40,6 +51,12 @@ pub trait System: Send + Sync {
 
     /// Whether the start images need recovery, so that opening them writes.
     fn recovers_at_start(&self) -> bool;
+
+    /// Whether the start images are damaged on purpose: refusing to open them is right then, as long
+    /// as nothing is written.
+    fn may_refuse(&self) -> bool {
+        false
+    }
 
     /// Opens the device on `disks`, recovering first if need be.
     fn open(
@@ -57,6 +74,11 @@ pub trait System: Send + Sync {
 
     /// The invariant that is broken when the device refuses to open after a power cut.
     fn refusal(&self, error: &Error) -> Invariant;
+
+    /// Events that must not happen while the workload runs.
+    fn forbidden(&self) -> &[Forbidden] {
+        &[]
+    }
 
     /// Which structure the bytes at `offset` of a disk belong to.
     fn describe(&self, disk: usize, offset: u64) -> String;

@@ -307,6 +307,13 @@ const CASES: &[Case] = &[
     ),
     Case("writeback 4096", "AAAAAAAA", "resize 3", "AAA", "AAAAAAAA AAA"),
     Case("writeback 4096", "AAAAAAAA", "resize 3; resize 5; flush", "AAA..", "AAA.."),
+    Case(
+        "writeback 4096 drop",
+        "AAAAAAAA",
+        "write 0 X; submit f flush; failed f; resize 3; flush",
+        "XAA",
+        "XAA",
+    ),
     // Tears inside a sector: one side old, the other new.
     Case("writeback tear=256", "AA", "submit a write 0 XX", "AA", "AA XX XA AX"),
     Case("writeback tear=256", "AA", "write 0 XX; flush", "XX", "XX"),
@@ -321,6 +328,13 @@ const CASES: &[Case] = &[
     ),
     Case("writeback tear=256", "AA", "submit a write 0 XX; failed a", "AA", "AA XX"),
     Case("writethrough tear=256", "AA", "write 0 XX", "XX", "XX"),
+    Case(
+        "writeback tear=256",
+        "AA",
+        "submit r resize 2; failed r; resize 4; write 2 XX",
+        "AAXX",
+        "AA AA.. AAXX AAX. AA.X",
+    ),
 ];
 
 #[test]

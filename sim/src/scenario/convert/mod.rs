@@ -17,7 +17,7 @@ use super::size::LongLen;
 use super::{Access, Client, Expect, Expected, Scenario, SystemSpec};
 use crate::verdict::Invariant;
 use crate::workload::{GuestOp, SetupOp};
-use value::{named, parsed, positive_u32};
+use value::{named, parsed, positive_u32, unknown};
 
 pub(super) use explore::{ERRORS, KINDS, READY};
 
@@ -109,13 +109,17 @@ fn inside(place: &Text, range: ByteRange, size: u64) -> Result<()> {
     Ok(())
 }
 
-/// The set-up, inside a virtual disk of `size`.
-fn setup(ops: &[Text], size: u64) -> Result<Vec<SetupOp>> {
+/// The set-up, inside a virtual disk of `size` on `disks`.
+fn setup(ops: &[Text], size: u64, disks: &[&str]) -> Result<Vec<SetupOp>> {
     ops.iter()
         .map(|text| {
             let op: SetupOp = parsed(text, "not an operation")?;
-            if let SetupOp::Guest(op) = op {
-                inside(text, op.range(), size)?;
+            match &op {
+                SetupOp::Guest(op) => inside(text, op.range(), size)?,
+                SetupOp::Poke { disk, .. } if !disks.contains(&disk.as_str()) => {
+                    return Err(unknown(text, "disk", disks.iter().copied()));
+                }
+                _ => {}
             }
             Ok(op)
         })

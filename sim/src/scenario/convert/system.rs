@@ -26,6 +26,9 @@ pub(super) fn fvd(system: &Spanned<file::System>) -> Result<FvdSpec> {
         return Err(Problem::at(holes, "hole detection in a compact image", expected));
     }
     let journal = journal(system, compact.is_some() || base.is_some())?;
+    let present = [("image", true), ("data", shape.data_file), ("base", base.is_some())];
+    let disks = present.into_iter().filter(|&(_, present)| present).map(|(name, _)| name);
+    let setup = setup(&shape.setup, bytes, &disks.collect::<Vec<_>>())?;
     let storage = [("zero", StorageContent::Zero), ("old-content", StorageContent::OldContent)];
     let access = [("read-write", Access::ReadWrite), ("read-only", Access::ReadOnly)];
     Ok(FvdSpec {
@@ -36,7 +39,8 @@ pub(super) fn fvd(system: &Spanned<file::System>) -> Result<FvdSpec> {
         data_file: shape.data_file,
         storage: optional(&shape.storage, |text| named(text, "storage", &storage))?,
         access: optional(&shape.access, |text| named(text, "access", &access))?,
-        setup: setup(&shape.setup, bytes)?,
+        setup,
+        damaged: shape.damaged,
         planted: planted(&shape.planted)?,
     })
 }

@@ -36,6 +36,7 @@ fn guest_op() -> impl Strategy<Value = GuestOp> {
         Just(GuestOp::Flush),
         Just(GuestOp::Close),
         Just(GuestOp::WaitForJobs),
+        (0..5_000_000u64).prop_map(|micros| GuestOp::Sleep(Duration::from_micros(micros))),
     ]
 }
 
@@ -45,7 +46,10 @@ fn setup_op() -> impl Strategy<Value = SetupOp> {
         Just(SetupOp::Reopen),
         Just(SetupOp::ReopenReadonly),
         Just(SetupOp::Kill),
-        (0..5_000_000u64).prop_map(|micros| SetupOp::Sleep(Duration::from_micros(micros))),
+        (1..1_000_000u64).prop_map(|sectors| SetupOp::Grow(sectors * 512)),
+        (any::<u32>(), vec(any::<u8>(), 1..20)).prop_map(|(offset, bytes)| {
+            SetupOp::Poke { disk: "image".to_owned(), offset: offset.into(), bytes }
+        }),
     ]
 }
 
@@ -88,16 +92,27 @@ fn fvd(access: Access) -> impl Strategy<Value = FvdSpec> {
     let maps = of(compact)
         .prop_flat_map(|compact| (Just(compact), of(base(compact.is_some())), of(1..9u64)));
     let rest = (
-        any::<bool>(),
+        (any::<bool>(), any::<bool>()),
         select(vec![StorageContent::Zero, StorageContent::OldContent]),
         vec(setup_op(), 0..12),
         subsequence(Bug::ALL, 0..3).prop_shuffle(),
     );
     (maps, rest).prop_map(move |((compact, base, journal), rest)| {
-        let (data_file, storage, setup, planted) = rest;
+        let ((data_file, damaged), storage, setup, planted) = rest;
         let has_map = compact.is_some() || base.is_some();
         let journal = journal.filter(|_| has_map).map(|pages| pages * 4096);
-        FvdSpec { size: SIZE, compact, base, journal, data_file, storage, access, setup, planted }
+        FvdSpec {
+            size: SIZE,
+            compact,
+            base,
+            journal,
+            data_file,
+            storage,
+            access,
+            setup,
+            damaged,
+            planted,
+        }
     })
 }
 

@@ -10,12 +10,13 @@ mod setup;
 
 use std::sync::Arc;
 
+use plugpull_engine::fvd::events;
 use plugpull_engine::fvd::planted::PlantedBugs;
 use plugpull_engine::fvd::{Access, Fvd, OpenOptions};
 use plugpull_engine::{ByteRange, Disk, Error, Runtime};
 
 use crate::disk::{DiskSpec, Image};
-use crate::system::{BoxFuture, Device, Purpose, System};
+use crate::system::{BoxFuture, Device, Forbidden, Purpose, System};
 use crate::verdict::Invariant;
 
 pub use setup::SetupFailed;
@@ -24,11 +25,19 @@ use describe::Layout;
 use device::FvdDevice;
 use resolver::SimResolver;
 
+/// Under a steady load a request that is overtaken once can be overtaken forever.
+const FORBIDDEN: [Forbidden; 1] = [Forbidden {
+    event: events::JOURNAL_WAITER_OVERTAKEN,
+    invariant: Invariant::LProg,
+    message: "a request that waits for journal space was overtaken by a later one",
+}];
+
 /// An FVD image on simulated disks.
 pub struct FvdSystem {
     disks: Vec<DiskSpec>,
     start: Vec<Image>,
     starts_unclean: bool,
+    damaged: bool,
     initial: Image,
     layout: Layout,
     opening: Opening,
@@ -87,6 +96,10 @@ impl System for FvdSystem {
         self.starts_unclean
     }
 
+    fn may_refuse(&self) -> bool {
+        self.damaged
+    }
+
     fn open(
         &self,
         disks: Vec<Arc<dyn Disk>>,
@@ -113,9 +126,13 @@ impl System for FvdSystem {
     /// chunks share a physical one: then that is the damage.
     fn refusal(&self, error: &Error) -> Invariant {
         match error {
-            Error::Corrupt { rule, .. } if rule.contains("two virtual chunks") => Invariant::FInj,
+            Error::Corrupt { rule, .. } if rule.starts_with("no two") => Invariant::FInj,
             _ => Invariant::DDur,
         }
+    }
+
+    fn forbidden(&self) -> &[Forbidden] {
+        &FORBIDDEN
     }
 
     fn describe(&self, disk: usize, offset: u64) -> String {

@@ -9,6 +9,7 @@ use plugpull_engine::fvd::create::{
     BaseOptions, CompactOptions, CreateOptions, JournalSize, PrefetchOptions, create,
 };
 use plugpull_engine::fvd::geometry::Geometry;
+use plugpull_engine::fvd::grow::grow;
 use plugpull_engine::fvd::header::Header;
 use plugpull_engine::fvd::planted::PlantedBugs;
 use plugpull_engine::fvd::{Access, Fvd};
@@ -48,6 +49,12 @@ pub enum SetupFailed {
         /// Why.
         reason: String,
     },
+    /// The disks of an open image are not to be touched.
+    #[error("set-up, {step}: the image is still open; close or kill it first")]
+    StillOpen {
+        /// Which step.
+        step: String,
+    },
     /// The guest reads something else than what the set-up wrote.
     #[error("after the set-up, {0}")]
     WrongContent(String),
@@ -74,11 +81,10 @@ impl FvdSystem {
         let images = blank_disks(spec, disks);
         let mut setup = Setup { specs: disks, opening, world: world(disks, images), fvd: None };
         setup.create(spec)?;
-        let initial = setup.run(spec)?;
+        let mut layout = setup.layout()?;
+        let initial = setup.run(spec, &mut layout)?;
         let start = setup.world.visible();
-        let header = read_header(&start[0])?;
-        let geometry = Geometry::validate(&header, start[0].len(), PlantedBugs::NONE)
-            .map_err(|error| refused("validate", error))?;
+        let starts_unclean = read_header(&start[0]).is_ok_and(|header| !header.is_clean());
         let opening = Opening {
             access: match spec.access {
                 scenario::Access::ReadWrite => Access::ReadWrite,
@@ -91,11 +97,12 @@ impl FvdSystem {
         Ok(Self {
             disks: disks.to_vec(),
             start,
-            starts_unclean: header.clean_shutdown == 0,
+            starts_unclean,
+            damaged: spec.damaged,
+            queries: queries(initial.len(), touched),
             initial,
-            layout: Layout::new(geometry),
+            layout,
             opening,
-            queries: queries(spec.size, touched),
         })
     }
 }
@@ -121,13 +128,30 @@ impl Setup<'_> {
         })
     }
 
+    /// Where everything is now.
+    fn layout(&self) -> Result<Layout, SetupFailed> {
+        let image = &self.world.visible()[0];
+        let header = read_header(image)?;
+        Geometry::validate(&header, image.len(), PlantedBugs::NONE)
+            .map(Layout::new)
+            .map_err(|error| refused("validate", error))
+    }
+
     /// Runs the operations; what the guest must read afterwards.
-    fn run(&mut self, spec: &FvdSpec) -> Result<Image, SetupFailed> {
+    fn run(&mut self, spec: &FvdSpec, layout: &mut Layout) -> Result<Image, SetupFailed> {
         let mut content = initial_content(spec);
         self.open("open", Access::ReadWrite)?;
         for (index, op) in (0..).zip(&spec.setup) {
             let step = format!("step {} ({op})", index + 1);
             self.op(&step, index, op, &mut content)?;
+            if let SetupOp::Grow(size) = *op {
+                self.grow(&step, size, PlantedBugs::of(&spec.planted), spec.data_file)?;
+                content.set_len(size);
+                // A planted bug may leave an image that nobody can lay out.
+                if let Ok(grown) = self.layout() {
+                    *layout = grown;
+                }
+            }
         }
         if let Some(fvd) = self.fvd.take() {
             self.step("close", async move { fvd.close().await })?;
@@ -142,7 +166,7 @@ impl Setup<'_> {
         op: &SetupOp,
         content: &mut Image,
     ) -> Result<(), SetupFailed> {
-        match *op {
+        match op {
             SetupOp::Kill => {
                 self.fvd = None;
                 let images = self.world.visible();
@@ -150,14 +174,12 @@ impl Setup<'_> {
             }
             SetupOp::Reopen => self.reopen(step, Access::ReadWrite)?,
             SetupOp::ReopenReadonly => self.reopen(step, Access::ReadOnly)?,
-            SetupOp::Sleep(time) => {
-                let runtime = self.world.runtime();
-                self.step(step, async move {
-                    runtime.sleep(time).await;
-                    Ok(())
-                })?;
+            SetupOp::Guest(op) => self.guest(step, index, *op, content)?,
+            SetupOp::Grow(_) | SetupOp::Poke { .. } if self.fvd.is_some() => {
+                return Err(SetupFailed::StillOpen { step: step.to_owned() });
             }
-            SetupOp::Guest(op) => self.guest(step, index, op, content)?,
+            SetupOp::Grow(_) => {}
+            SetupOp::Poke { disk, offset, bytes } => self.poke(disk, *offset, bytes),
         }
         Ok(())
     }
@@ -195,7 +217,39 @@ impl Setup<'_> {
                 self.step(step, async move { fvd.close().await })
             }
             GuestOp::WaitForJobs => Ok(()),
+            GuestOp::Sleep(time) => {
+                let runtime = self.world.runtime();
+                self.step(step, async move {
+                    runtime.sleep(time).await;
+                    Ok(())
+                })
+            }
         }
+    }
+
+    /// Makes the virtual disk larger. Unlike the rest of the set-up with the planted bugs, since
+    /// what they do to it happens here and not later.
+    fn grow(
+        &mut self,
+        step: &str,
+        size: u64,
+        planted: PlantedBugs,
+        has_data: bool,
+    ) -> Result<(), SetupFailed> {
+        let disks = self.world.disks();
+        let data = has_data.then(|| disks[1].clone());
+        self.step(step, async move {
+            grow(disks[0].as_ref(), data.as_deref(), size, planted).await.map(drop)
+        })
+    }
+
+    fn poke(&mut self, disk: &str, offset: u64, bytes: &[u8]) {
+        let mut images = self.world.visible();
+        let place = self.specs.iter().position(|spec| spec.name == disk);
+        let image = &mut images[place.expect("the reader of scenarios knows the disks")];
+        image.set_len(image.len().max(offset + bytes.len() as u64));
+        image.write(offset, bytes);
+        self.world = world(self.specs, images);
     }
 
     fn reopen(&mut self, step: &str, access: Access) -> Result<(), SetupFailed> {
@@ -262,11 +316,18 @@ fn stamped(len: u64, origin: impl Fn(u64) -> Origin) -> Image {
     image
 }
 
+/// Stamped sectors and holes; a hole costs nothing, however large.
 fn base_content(base: &BaseSpec) -> Image {
-    let mut image = stamped(base.len, |sector| Origin::Base { sector });
-    for hole in &base.holes {
-        for sector in hole.units(SECTOR) {
-            image.write(sector * SECTOR, &[0; stamp::SECTOR_LEN]);
+    let mut image = Image::zeroed(base.len);
+    let mut sector = 0;
+    while sector < base.len / SECTOR {
+        let at = sector * SECTOR;
+        match base.holes.iter().find(|hole| hole.offset <= at && at < hole.end()) {
+            Some(hole) => sector = hole.end() / SECTOR,
+            None => {
+                image.write(at, &Origin::Base { sector }.content());
+                sector += 1;
+            }
         }
     }
     image
