@@ -104,7 +104,9 @@ impl Image {
     ) -> Result<(), Error> {
         assert_eq!(range.len, bytes.len() as u64, "the bytes of {range}");
         let mut runs = self.state.read(|state| runs(&self.geometry, &state.maps, range, new));
-        self.grow_storage(self.end_of_storage(&runs, new)).await?;
+        // Mapped chunks are promised already, and with them the length they need.
+        let is_new = self.geometry.compact.is_none() || !new.is_empty();
+        self.grow_storage(self.end_of_storage(&runs, new), is_new).await?;
         for run in &mut runs {
             if run.zeros_before + run.zeros_after > 0 {
                 self.event(events::CHUNK_ZERO_FILLED);
@@ -163,22 +165,35 @@ impl Image {
 
     /// Makes the data storage reach to `end` at least: by the unit of a compact image, to its full
     /// length for a flat one. The new length is as volatile as data, and covered by the same flush.
-    async fn grow_storage(&self, end: u64) -> Result<(), Error> {
+    ///
+    /// Before a session first stores where nothing was promised yet, it sets the length even if
+    /// that is long enough: like everything else that is found on disk, the length may have been
+    /// left out of reach by an earlier session's failed flush.
+    async fn grow_storage(&self, end: u64, is_new: bool) -> Result<(), Error> {
         let data = &self.barrier.disks.data;
-        if data.len() >= end {
+        let resizable = data.properties().resizable;
+        let suffices = |len| {
+            let vouched = !is_new || !resizable || self.state.read(|state| state.length_is_set);
+            len >= end && vouched
+        };
+        if suffices(data.len()) {
             return Ok(());
         }
         let _turn = self.growth_turn.lock().await;
         let len = data.len();
-        if len >= end {
+        if suffices(len) {
             return Ok(());
         }
-        if !data.properties().resizable {
+        if !resizable {
             return Err(no_space("the data storage cannot be made longer"));
         }
-        let grown = data.resize(self.grown_len(len, end)).await;
-        grown.map_err(|error| Error::disk("grow data storage", error))?;
-        self.event(events::STORAGE_GROWN);
+        let new_len = if len >= end { len } else { self.grown_len(len, end) };
+        let resized = data.resize(new_len).await;
+        resized.map_err(|error| Error::disk("grow data storage", error))?;
+        self.state.write(|state| state.length_is_set = true);
+        if new_len > len {
+            self.event(events::STORAGE_GROWN);
+        }
         Ok(())
     }
 
