@@ -64,7 +64,9 @@ impl Device for FvdDevice {
             let Some(entry) = table.get(chunk) else { continue };
             let physical = entry.physical;
             let message = match owners.insert(physical, chunk) {
-                Some(other) => format!("chunks {other} and {chunk} share physical chunk {physical}"),
+                Some(other) => {
+                    format!("chunks {other} and {chunk} share physical chunk {physical}")
+                }
                 None if physical >= limit => {
                     format!("chunk {chunk} is physical chunk {physical}, the data has {limit}")
                 }
