@@ -201,7 +201,11 @@ impl Header {
         if version != VERSION {
             return Err(Error::Unsupported(format!("FVD version {version}; only 1 is known")));
         }
-        if let Some(at) = bytes[USED_LEN..HEADER_LEN].iter().position(|&byte| byte != 0) {
+        let unused = &bytes[USED_LEN..HEADER_LEN];
+        // All at once first: it is zero nearly always, and images are opened very often.
+        if *unused != [0; HEADER_LEN - USED_LEN]
+            && let Some(at) = unused.iter().position(|&byte| byte != 0)
+        {
             return Err(Error::Unsupported(format!(
                 "FVD header with a field at byte {}, past the {USED_LEN} bytes of version 1; it \
                  may be an incompatible feature",

@@ -293,7 +293,11 @@ impl Table {
                 Some(entry) => entry & !DIRTY,
             }
         };
-        (first..first + ENTRIES_PER_SECTOR).flat_map(|at| stored(at).to_le_bytes()).collect()
+        let mut bytes = Vec::with_capacity(512);
+        for at in first..first + ENTRIES_PER_SECTOR {
+            bytes.extend_from_slice(&stored(at).to_le_bytes());
+        }
+        bytes
     }
 
     /// Whether something has to be written.

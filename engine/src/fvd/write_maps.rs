@@ -101,7 +101,8 @@ impl Image {
     ) -> Result<(), Error> {
         let mut writes = Vec::new();
         for stretch in sectors.chunk_by(|one, next| one.index + 1 == next.index) {
-            let bytes: Vec<u8> = stretch.iter().flat_map(|sector| sector.bytes.clone()).collect();
+            let bytes: Vec<&[u8]> = stretch.iter().map(|sector| &*sector.bytes).collect();
+            let bytes = bytes.concat();
             let offset = region + stretch[0].index * SECTOR;
             writes.push(self.barrier.start_metadata_write(offset, bytes));
         }
