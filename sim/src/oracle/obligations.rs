@@ -141,7 +141,8 @@ impl Obligations {
             return None;
         }
         let mut each = (first..).zip(sectors);
-        let (sector, content) = each.find(|(sector, content)| !self.is_initial(*sector, content))?;
+        let (sector, content) =
+            each.find(|(sector, content)| !self.is_initial(*sector, content))?;
         Some(self.finding(sector, content))
     }
 
