@@ -117,9 +117,10 @@ impl Cuts {
         }
         self.counts.points += 1;
         let explorer = Arc::clone(&self.explorer);
+        let spaces: Arc<[CrashSpace]> = spaces.into();
         let coverage = explorer.explore(&spaces, &mut |state: CrashState| {
             let CrashState { assignment, images } = state;
-            self.chain.push(Cut { at, spaces: spaces.clone(), assignment, session });
+            self.chain.push(Cut { at, spaces: Arc::clone(&spaces), assignment, session });
             let answer = self.state(images, obligations, reach, report);
             self.chain.pop();
             answer
@@ -166,7 +167,8 @@ impl Cuts {
         let options: Vec<Vec<usize>> = options.map(Iterator::collect).collect();
         let images = spaces.iter().zip(&options).map(|(space, of)| space.realize(of)).collect();
         let session = reach.sessions_done + 1;
-        self.chain.push(Cut { at, spaces, assignment: Assignment { options }, session });
+        let assignment = Assignment { options };
+        self.chain.push(Cut { at, spaces: spaces.into(), assignment, session });
         let answer = self.state(images, obligations, reach, report);
         self.chain.pop();
         answer
@@ -238,7 +240,8 @@ impl Cuts {
             }
         }
         let points = world.take_points();
-        let mut content = wants_content.then(|| Image::zeroed(self.system.virtual_len()));
+        // Most of it is what it was: starting from there, little is copied.
+        let mut content = wants_content.then(|| obligations.initial().clone());
         for &query in self.system.queries() {
             self.counts.queries += 1;
             let bytes = run(world, "a read after recovery", device.read(query))?;

@@ -139,7 +139,7 @@ impl<'a> Search<'a> {
     }
 
     /// Cuts the power at the present moment of an execution, in every way.
-    fn crash_point(&mut self, execution: &Execution) -> ControlFlow<()> {
+    fn crash_point(&mut self, execution: &mut Execution) -> ControlFlow<()> {
         if !self.plan.crashes {
             return ControlFlow::Continue(());
         }

@@ -60,23 +60,5 @@ impl Device for FvdDevice {
 
     fn check(&self) -> Option<Finding> {
         structure::injective(&self.fvd).or_else(|| structure::local_blocks_are_mapped(&self.fvd))
-        let limit = self.fvd.geometry().physical_limit(self.fvd.disks().data.len());
-        let table = self.fvd.state().maps.table;
-        let mut owners = BTreeMap::new();
-        for chunk in 0..table.len() {
-            let Some(entry) = table.get(chunk) else { continue };
-            let physical = entry.physical;
-            let message = match owners.insert(physical, chunk) {
-                Some(other) => {
-                    format!("chunks {other} and {chunk} share physical chunk {physical}")
-                }
-                None if physical >= limit => {
-                    format!("chunk {chunk} is physical chunk {physical}, the data has {limit}")
-                }
-                None => continue,
-            };
-            return Some(Finding { invariant: Invariant::FInj, message });
-        }
-        None
     }
 }
