@@ -171,6 +171,7 @@ fn every_rule_points_at_its_place() {
         ("\"kill\"", "\"crash\"", "\"crash\"", "not an operation: `crash`"),
         ("[disks.data]", "[disks.dada]", "dada", "unknown disk `dada`"),
         ("tear = 512", "tear = 1000", "1000", "tears of 1000 bytes"),
+        ("tear = 512", "tear = 1024", "1024", "tears of 1024 bytes"),
         ("sector = 4096", "sector = 1024", "1024", "a sector of 1024 bytes"),
         ("[\"write 0 4K\", \"flush\"]", "[]", "[]", "a client that does nothing"),
         ("\"write 0 4K\"", "\"kill\"", "\"kill\"", "not an operation: `kill`"),
