@@ -181,6 +181,12 @@ fn every_rule_points_at_its_place() {
         ("kinds = [\"write\"]", "kinds = [\"trim\"]", "\"trim\"", "unknown kind of request `trim`"),
         ("fail = \"enospc\"", "", "\"write\"", "what happens to the request?"),
         ("fail = \"enospc\"", "bad_sector = 1", "1", "a bad sector that is something else too"),
+        (
+            "disk = \"data\"\non = \"write\"\nnth = 3\nfail = \"enospc\"",
+            "disk = \"image\"\non = \"write\"\nnth = 3\nmisdirect = \"512\"",
+            "\"512\"",
+            "512 is not a positive multiple of 4096",
+        ),
         ("invariant = \"D-DUR\"", "", "\"violated\"", "which invariant is violated?"),
         ("\"D-DUR\"", "\"D-SUR\"", "\"D-SUR\"", "not an invariant's name: `D-SUR`"),
         ("\"violated\"", "\"holds\"", "\"D-DUR\"", "an invariant that is not violated"),
