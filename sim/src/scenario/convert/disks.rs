@@ -67,9 +67,9 @@ fn fill(disk: &mut DiskSpec, shape: &file::Disk) -> Result<()> {
 fn tear_unit(tear: &Number, sector_len: usize) -> Result<usize> {
     usize::try_from(*tear.get_ref())
         .ok()
-        .filter(|&unit| unit > 0 && unit < sector_len && sector_len.is_multiple_of(unit))
+        .filter(|&unit| unit > 0 && unit < sector_len && 512_usize.is_multiple_of(unit))
         .ok_or_else(|| {
-            let expected = format!("expected a divisor of the sector, {sector_len} bytes");
+            let expected = "expected a divisor of 512 that is less than the sector";
             Problem::at(tear, format!("tears of {} bytes", tear.get_ref()), expected)
         })
 }

@@ -148,12 +148,20 @@ fn placed_fault(
             }
             PlacedFaultKind::BadSector(*sector.get_ref())
         }
-        None => PlacedFaultKind::Request(request_fault(fault, budget)?),
+        None => {
+            let sector_len =
+                disks.iter().find(|it| it.name == disk).map_or(512, |it| it.sector_len);
+            PlacedFaultKind::Request(request_fault(fault, sector_len as u64, budget)?)
+        }
     };
     Ok(PlacedFault { disk, kind })
 }
 
-fn request_fault(fault: &Spanned<file::PlacedFault>, budget: u32) -> Result<Fault> {
+fn request_fault(
+    fault: &Spanned<file::PlacedFault>,
+    sector_len: u64,
+    budget: u32,
+) -> Result<Fault> {
     let shape = fault.get_ref();
     let Some(on_text) = &shape.on else {
         let expected = "expected `on`, or `bad_sector`";
@@ -168,7 +176,7 @@ fn request_fault(fault: &Spanned<file::PlacedFault>, budget: u32) -> Result<Faul
             return Err(Problem::at(on_text, "which request of the kind?", expected));
         }
     };
-    let effect = effect(shape, on_text)?;
+    let effect = effect(shape, sector_len, on_text)?;
     let allowed = match effect {
         FaultEffect::Fail(_) => true,
         FaultEffect::Corrupt => matches!(on, OpKind::Read | OpKind::Write),
@@ -181,12 +189,14 @@ fn request_fault(fault: &Spanned<file::PlacedFault>, budget: u32) -> Result<Faul
     Ok(Fault { on, which, effect, permanent: shape.permanent.unwrap_or(false) })
 }
 
-fn effect(shape: &file::PlacedFault, place: &Text) -> Result<FaultEffect> {
+fn effect(shape: &file::PlacedFault, sector_len: u64, place: &Text) -> Result<FaultEffect> {
     let corrupt = shape.corrupt.as_ref().is_some_and(|flag| *flag.get_ref());
     match (&shape.fail, corrupt, &shape.misdirect) {
         (Some(error), false, None) => Ok(FaultEffect::Fail(named(error, "error", &ERRORS)?)),
         (None, true, None) => Ok(FaultEffect::Corrupt),
-        (None, false, Some(shift)) => Ok(FaultEffect::Misdirect { shift: multiple(shift, 512)? }),
+        (None, false, Some(shift)) => {
+            Ok(FaultEffect::Misdirect { shift: multiple(shift, sector_len)? })
+        }
         _ => {
             let expected = "expected exactly one of `fail`, `corrupt = true`, `misdirect`";
             Err(Problem::at(place, "what happens to the request?", expected))

@@ -171,7 +171,9 @@ fn placed(disks: Vec<String>, budget: u32) -> impl Strategy<Value = PlacedFault>
     let case = prop_oneof![
         (select(KINDS.map(|(_, kind)| kind).to_vec()), fail),
         (select(vec![OpKind::Read, OpKind::Write]), Just(FaultEffect::Corrupt)),
-        sectors(SIZE).prop_map(|shift| (OpKind::Write, FaultEffect::Misdirect { shift })),
+        // A multiple of any disk's sector.
+        sectors(SIZE)
+            .prop_map(|shift| (OpKind::Write, FaultEffect::Misdirect { shift: shift * 8 })),
     ];
     let which = (1..9u32, any::<bool>())
         .prop_map(move |(nth, any)| if any && budget > 0 { Which::Any } else { Which::Nth(nth) });
