@@ -1,5 +1,7 @@
 //! The events that may happen next.
 
+use std::time::Duration;
+
 use super::label::Label;
 use super::options::ReadyOrder;
 use super::state::State;
@@ -30,9 +32,15 @@ impl Enabled {
         self.labels.push(label);
     }
 
-    fn push_timers(&mut self, timers: impl Iterator<Item = (usize, Label)>) {
-        for (place, label) in timers {
-            self.push(Event::Fire(place), label);
+    /// Timers and requests that are due at `now`.
+    fn push_due(&mut self, state: &State, now: Duration) {
+        if !state.tasks.all_ended() {
+            for (place, label) in state.timers.due(now) {
+                self.push(Event::Fire(place), label);
+            }
+        }
+        for (place, outcome, label) in state.requests.completions(now) {
+            self.push(Event::Complete { place, outcome }, label);
         }
     }
 
@@ -55,15 +63,13 @@ impl Enabled {
         for (place, &task) in ready.iter().enumerate() {
             self.push(Event::Poll(place), Label::Poll(state.tasks.id(task)));
         }
-        let waiting = !state.tasks.all_ended();
-        if waiting {
-            self.push_timers(state.timers.due());
-        }
-        for (place, outcome, label) in state.requests.completions() {
-            self.push(Event::Complete { place, outcome }, label);
-        }
-        if waiting && self.events.is_empty() {
-            self.push_timers(state.timers.earliest());
+        self.push_due(state, state.timers.now);
+        if self.events.is_empty() {
+            let timer = state.timers.earliest().filter(|_| !state.tasks.all_ended());
+            let moments = timer.into_iter().chain(state.requests.earliest());
+            if let Some(next) = moments.min() {
+                self.push_due(state, next);
+            }
         }
         if !self.events.is_empty() && state.cancels_left > 0 {
             for (place, request) in state.guest_requests.pending.iter().enumerate() {

@@ -40,21 +40,17 @@ impl Timers {
         Some(self.started)
     }
 
-    /// The timers that are due at the present moment, oldest first.
-    pub(super) fn due(&self) -> impl Iterator<Item = (usize, Label)> {
-        self.with_deadline(Some(self.now))
+    /// The earliest deadline.
+    pub(super) fn earliest(&self) -> Option<Duration> {
+        self.pending.iter().map(|timer| timer.deadline).min()
     }
 
-    /// The timers with the earliest deadline, oldest first: what fires when the clock moves.
-    pub(super) fn earliest(&self) -> impl Iterator<Item = (usize, Label)> {
-        self.with_deadline(self.pending.iter().map(|timer| timer.deadline).min())
-    }
-
-    fn with_deadline(&self, deadline: Option<Duration>) -> impl Iterator<Item = (usize, Label)> {
+    /// The timers with a deadline of `now` or earlier, oldest first.
+    pub(super) fn due(&self, now: Duration) -> impl Iterator<Item = (usize, Label)> {
         self.pending
             .iter()
             .enumerate()
-            .filter(move |(_, timer)| Some(timer.deadline) == deadline)
+            .filter(move |(_, timer)| timer.deadline <= now)
             .map(|(place, timer)| (place, Label::Timer { task: timer.task, number: timer.number }))
     }
 
