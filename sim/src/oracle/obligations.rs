@@ -187,12 +187,12 @@ impl Obligations {
         let written = |content: &Sector| matches!(Origin::of(content), Some(Origin::Write { .. }));
         let unflushed = match self.written.get(&sector) {
             Some(values) => values.contains(&Value::Initial),
-            None => !written(&self.initial(sector)),
+            None => !written(&self.initial_sector(sector)),
         };
         if unflushed && !written(content) { Invariant::DOldnew } else { Invariant::DDur }
     }
 
-    fn initial(&self, sector: u64) -> Sector {
+    fn initial_sector(&self, sector: u64) -> Sector {
         let mut content = [0; SECTOR_LEN];
         self.initial.read(sector * SECTOR_LEN as u64, &mut content);
         content
@@ -200,7 +200,7 @@ impl Obligations {
 
     fn allowed(&self, sector: u64) -> String {
         let initial =
-            || format!("its earlier content ({})", stamp::describe(&self.initial(sector)));
+            || format!("its earlier content ({})", stamp::describe(&self.initial_sector(sector)));
         let values = self.written.get(&sector).map_or(&[Value::Initial][..], Vec::as_slice);
         let names: Vec<String> = values
             .iter()
