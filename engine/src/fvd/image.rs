@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::barrier::{Barrier, Disks};
+use super::check::{CheckReport, check};
 use super::chunk_space::ChunkSpace;
 use super::events;
 use super::geometry::{Geometry, JournalGeometry};
@@ -173,6 +174,17 @@ impl Fvd {
             let work = Arc::clone(&image).close();
             finish_when_dropped(work, |rest| image.detach(key, rest)).await
         }
+    }
+
+    /// Looks at the metadata on disk, as [`check`](super::check::check) does. What is in memory only
+    /// is not seen.
+    ///
+    /// # Errors
+    /// Those of [`check`](super::check::check).
+    pub async fn check(&self) -> Result<CheckReport, Error> {
+        let disks = self.disks();
+        let data_len = self.image.geometry.separate_data.then(|| disks.data.len());
+        check(&*disks.metadata, data_len).await
     }
 
     /// Where the guest range lives now, without what lies past the virtual disk.

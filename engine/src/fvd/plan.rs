@@ -134,3 +134,175 @@ pub(super) fn missing_blocks(
     }
     missing
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::bitmap::Bitmap;
+    use super::super::geometry::{BaseGeometry, CompactGeometry};
+    use super::super::table::Table;
+    use super::*;
+
+    const BLOCK: u64 = 7680;
+    const CHUNK: u64 = 8192;
+    /// Ends inside block 2 and chunk 2.
+    const BASE: u64 = 17408;
+
+    fn geometry() -> Geometry {
+        let base = BaseGeometry {
+            len: BASE,
+            block_len: BLOCK,
+            bitmap: ByteRange::new(8192, 4096),
+            blocks: 3,
+        };
+        let table = ByteRange::new(12288, 4096);
+        let chunks = CompactGeometry { chunk_len: CHUNK, table, entries: 5, grow_unit: CHUNK };
+        Geometry {
+            virtual_size: 4 * CHUNK + 1024,
+            data_offset: 1 << 20,
+            separate_data: false,
+            need_zero_init: false,
+            base: Some(base),
+            compact: Some(chunks),
+            journal: None,
+        }
+    }
+
+    /// Blocks that are fresh, blocks that are also stale, chunks that are mapped (to their own
+    /// number), chunks of these that are journaled.
+    type Known<'a> = (&'a [u64], &'a [u64], &'a [u32], &'a [u32]);
+
+    /// Stored range, blocks, chunks to allocate, whether to record, locked range.
+    type Expected<'a> = ((u64, u64), Range<u64>, &'a [u32], bool, (u64, u64));
+
+    fn maps((fresh, stale, mapped, journaled): Known<'_>) -> Maps {
+        let mut maps = Maps::loaded(Bitmap::new(3, 4096), Table::new(5));
+        for &block in fresh {
+            maps.fresh.set_range(block..block + 1);
+        }
+        for &block in stale {
+            maps.stale.set_range(block..block + 1);
+        }
+        mapped.iter().for_each(|&chunk| maps.table.insert(chunk, chunk));
+        journaled.iter().for_each(|&chunk| maps.table.mark_journaled(chunk..chunk + 1));
+        maps
+    }
+
+    fn check(known: Known<'_>, (start, end): (u64, u64), expected: Expected<'_>, mode: LockMode) {
+        let (store, blocks, unmapped, record, lock) = expected;
+        let guest = ByteRange::between(start, end);
+        let plan = plan_write(&geometry(), &maps(known), guest, PlantedBugs::NONE);
+        let expected = WritePlan {
+            guest,
+            store: ByteRange::between(store.0, store.1),
+            blocks,
+            unmapped: unmapped.to_vec(),
+            record,
+            lock: ByteRange::between(lock.0, lock.1),
+            mode,
+        };
+        assert_eq!(plan, expected);
+    }
+
+    const SHARED: LockMode = LockMode::Shared;
+    const EXCLUSIVE: LockMode = LockMode::Exclusive;
+    const NOTHING: Known<'_> = (&[], &[], &[], &[]);
+
+    #[test]
+    fn partial_blocks_are_completed_and_their_chunks_locked() {
+        // Block 1 is 7680..15360, chunks 0 and 1.
+        let whole_chunks = (0, 16384);
+        check(NOTHING, (8192, 8704), ((7680, 15360), 1..2, &[0, 1], true, whole_chunks), EXCLUSIVE);
+        // A whole block copies nothing, and is locked all the same.
+        check(
+            NOTHING,
+            (7680, 15360),
+            ((7680, 15360), 1..2, &[0, 1], true, whole_chunks),
+            EXCLUSIVE,
+        );
+        // Blocks 0 and 1, each partial; chunk 0 is there already.
+        let chunk_0 = (&[][..], &[][..], &[0][..], &[0][..]);
+        check(chunk_0, (7168, 8704), ((0, 15360), 0..2, &[1], true, (0, 16384)), EXCLUSIVE);
+    }
+
+    #[test]
+    fn the_last_block_ends_with_the_base() {
+        // Block 2 is 15360..17408 as far as the base goes.
+        check(
+            NOTHING,
+            (15872, 16384),
+            ((15360, 17408), 2..3, &[1, 2], true, (8192, 24576)),
+            EXCLUSIVE,
+        );
+        // What is written past the base is stored, and nothing is copied over it.
+        check(
+            NOTHING,
+            (16896, 18432),
+            ((15360, 18432), 2..3, &[1, 2], true, (8192, 24576)),
+            EXCLUSIVE,
+        );
+        // Only past the base: no block at all.
+        check(
+            NOTHING,
+            (17408, 17920),
+            ((17408, 17920), 0..0, &[2], true, (16384, 24576)),
+            EXCLUSIVE,
+        );
+        // The last chunk ends with the virtual disk.
+        let last = (32768, 33280);
+        check(NOTHING, last, (last, 0..0, &[4], true, (32768, 33792)), EXCLUSIVE);
+    }
+
+    #[test]
+    fn what_the_medium_promises_is_written_in_place() {
+        let all: Known<'_> = (&[0, 1, 2], &[0, 1, 2], &[0, 1, 2], &[0, 1, 2]);
+        check(all, (512, 16384), ((512, 16384), 0..3, &[], false, (512, 16384)), SHARED);
+        // A soft block, or a dirty entry: in place, and recorded.
+        let soft: Known<'_> = (&[0, 1], &[0], &[0, 1], &[0, 1]);
+        check(soft, (8192, 8704), ((8192, 8704), 1..2, &[], true, (8192, 8704)), SHARED);
+        let dirty: Known<'_> = (&[0, 1], &[0, 1], &[0, 1], &[0]);
+        check(dirty, (8192, 8704), ((8192, 8704), 1..2, &[], true, (8192, 8704)), SHARED);
+        check(dirty, (512, 1024), ((512, 1024), 0..1, &[], false, (512, 1024)), SHARED);
+    }
+
+    #[test]
+    fn missing_blocks_come_in_runs() {
+        let check = |fresh: &[u64], longest, expected: &[Range<u64>]| {
+            let maps = maps((fresh, &[], &[], &[]));
+            let all = ByteRange::new(0, 4 * CHUNK);
+            assert_eq!(missing_blocks(&geometry(), &maps, all, longest), expected);
+        };
+        let every = 0..3;
+        check(&[], u64::MAX, std::slice::from_ref(&every));
+        check(&[], 2 * BLOCK, &[0..2, 2..3]);
+        check(&[], 1, &[0..1, 1..2, 2..3]);
+        check(&[1], u64::MAX, &[0..1, 2..3]);
+        check(&[0, 1, 2], u64::MAX, &[]);
+    }
+
+    /// Whatever the maps say, what is planned after they have grown needs no more than what was
+    /// planned before.
+    #[test]
+    fn a_plan_only_shrinks_while_it_waits() {
+        let pick = |code: usize, all: [u64; 3]| -> Vec<u64> {
+            (0..3).filter(|bit| code >> bit & 1 == 1).map(|bit| all[bit]).collect()
+        };
+        let chunks = |code| -> Vec<u32> {
+            pick(code, [0, 1, 2]).iter().map(|&v| u32::try_from(v).unwrap()).collect()
+        };
+        for (start, end) in [(512, 1024), (7168, 8704), (0, 33792), (15360, 17920), (17408, 18432)]
+        {
+            let guest = ByteRange::between(start, end);
+            let plan = |blocks: usize, mapped: usize| {
+                let (fresh, mapped) = (pick(blocks, [0, 1, 2]), chunks(mapped));
+                let maps = maps((&fresh, &[], &mapped, &[]));
+                plan_write(&geometry(), &maps, guest, PlantedBugs::NONE)
+            };
+            for (before, after) in (0..8).flat_map(|one| (0..8).map(move |two| (one, one | two))) {
+                let (first, second) = (plan(before, before), plan(after, after));
+                assert!(first.lock.contains(second.lock), "{first:?} then {second:?}");
+                assert!(first.mode == EXCLUSIVE || second.mode == SHARED);
+                assert!(first.record || !second.record);
+            }
+        }
+    }
+}

@@ -5,6 +5,7 @@ mod create;
 mod grow;
 mod hostile;
 mod journal;
+mod live;
 mod mem_disk;
 mod model;
 mod random;
