@@ -64,7 +64,7 @@ impl Image {
         });
     }
 
-    fn allocate(&self, unmapped: &[u32]) -> Result<Vec<NewChunk>, Error> {
+    pub(super) fn allocate(&self, unmapped: &[u32]) -> Result<Vec<NewChunk>, Error> {
         let mut new = Vec::with_capacity(unmapped.len());
         for &chunk in unmapped {
             let Some(taken) = self.state.write(|state| state.chunks.take()) else {
@@ -75,23 +75,26 @@ impl Image {
             if taken.reused {
                 self.event(events::CHUNK_REUSED);
             }
-            let zero = self.is_known_zero(taken.physical, taken.reused);
-            new.push(NewChunk { chunk, physical: taken.physical, zero });
+            let zero_from = self.known_zero_from(taken.reused);
+            new.push(NewChunk { chunk, physical: taken.physical, zero_from });
         }
         Ok(new)
     }
 
-    /// Whether storage is known to hold zeros in a chunk that was just taken: only where this
-    /// session made the storage longer, on a disk that promises zeros, and has not written since.
-    /// Whatever was there when the image was opened may be data that a power cut cut loose.
-    fn is_known_zero(&self, physical: u32, reused: bool) -> bool {
-        let offset = self.geometry.chunk_offset(physical);
+    /// From which byte of storage on a chunk that was just taken is known to hold zeros: only where
+    /// this session made the storage longer, on a disk that promises zeros, and has not written
+    /// since. Whatever was there when the image was opened may be data that a power cut cut loose.
+    fn known_zero_from(&self, reused: bool) -> u64 {
         let (zero_from, was_clean) = self.state.read(|state| (state.zero_from, state.opened_clean));
-        let grown = !reused && offset >= zero_from;
-        grown
-            || self.planted().has(Bug::RecycledChunkShowsOldData)
-            || (!reused && self.planted().has(Bug::NewChunkTakenForZero))
-            || (!reused && was_clean && self.planted().has(Bug::CopyOnReadChunkShowsBase))
+        if self.planted().has(Bug::RecycledChunkShowsOldData) {
+            return 0;
+        }
+        if reused {
+            return u64::MAX;
+        }
+        let careless = self.planted().has(Bug::NewChunkTakenForZero)
+            || (was_clean && self.planted().has(Bug::CopyOnReadChunkShowsBase));
+        if careless { 0 } else { zero_from }
     }
 
     /// Writes `bytes`, the content of `range`, where the table and `new` say.
@@ -127,7 +130,7 @@ impl Image {
     }
 
     /// Where the storage has to end at least.
-    fn end_of_storage(&self, runs: &[Run], new: &[NewChunk]) -> u64 {
+    pub(super) fn end_of_storage(&self, runs: &[Run], new: &[NewChunk]) -> u64 {
         let written = runs.iter().map(|run| run.storage().end());
         // A new chunk belongs to the storage as a whole, also the part past the virtual disk.
         let chunk_end = |new: &NewChunk| self.geometry.chunk_offset(new.physical + 1);
@@ -149,7 +152,7 @@ impl Image {
         Ok(())
     }
 
-    async fn write_zeros(&self, range: ByteRange) -> Result<(), Error> {
+    pub(super) async fn write_zeros(&self, range: ByteRange) -> Result<(), Error> {
         let mut rest = range;
         while !rest.is_empty() {
             let slice = ByteRange::new(rest.offset, rest.len.min(ZEROS_MAX));
@@ -163,7 +166,7 @@ impl Image {
 
     /// Makes the data storage reach to `end` at least: by the unit of a compact image, to its full
     /// length for a flat one. The new length is as volatile as data, and covered by the same flush.
-    async fn grow_storage(&self, end: u64) -> Result<(), Error> {
+    pub(super) async fn grow_storage(&self, end: u64) -> Result<(), Error> {
         let data = &self.barrier.disks.data;
         if data.len() >= end {
             return Ok(());
