@@ -7,6 +7,7 @@ use plugpull_engine::ByteRange;
 use plugpull_engine::fvd::check::check;
 use plugpull_engine::fvd::{Access, Fvd};
 use plugpull_fuzz::config::Config;
+use plugpull_fuzz::damage::word;
 use plugpull_fuzz::session::Session;
 use plugpull_sim::disk::Image;
 
@@ -51,15 +52,7 @@ fn damage(contents: &mut [Image], bytes: &mut Unstructured<'_>) -> Result<()> {
             0 | 1 => u64::from(bytes.int_in_range(0..=4336u16)?),
             _ => 8192 + u64::from(bytes.arbitrary::<u16>()?),
         };
-        let word = match bytes.int_in_range(0..=3)? {
-            0 => bytes.arbitrary::<u8>()?.to_le_bytes().to_vec(),
-            1 => bytes.arbitrary::<u32>()?.to_le_bytes().to_vec(),
-            2 => bytes.arbitrary::<u64>()?.to_le_bytes().to_vec(),
-            // A size: some sectors, pages or more.
-            _ => (u64::from(bytes.arbitrary::<u8>()?) << bytes.int_in_range(9..=56)?)
-                .to_le_bytes()
-                .to_vec(),
-        };
+        let word = word(bytes)?;
         if offset + word.len() as u64 <= contents[0].len() {
             contents[0].write(offset, &word);
         }

@@ -137,7 +137,10 @@ impl Run {
     fn recovered(&mut self) {
         for (at, found) in (0..).zip(self.numbers(0..self.model.len())) {
             let allowed = &self.model[at];
-            assert!(allowed.contains(&found), "sector {at} is {found:#x}, not one of {allowed:#x?}");
+            assert!(
+                allowed.contains(&found),
+                "sector {at} is {found:#x}, not one of {allowed:#x?}"
+            );
             self.model[at] = vec![found];
         }
     }

@@ -32,7 +32,13 @@ impl<'a> Arbitrary<'a> for Config {
         } else {
             None
         };
-        Ok(Self { sectors, chunk, base, journal: bytes.arbitrary()?, data_file: bytes.arbitrary()? })
+        Ok(Self {
+            sectors,
+            chunk,
+            base,
+            journal: bytes.arbitrary()?,
+            data_file: bytes.arbitrary()?,
+        })
     }
 }
 

@@ -4,4 +4,5 @@
 //! the simulator, and assert what must hold whatever the input is.
 
 pub mod config;
+pub mod damage;
 pub mod session;

@@ -71,6 +71,8 @@ pub struct State {
     /// Where storage starts that did not exist when the image was opened, and that its disk
     /// promises to be zero.
     pub(super) zero_from: u64,
+    /// Whether this session has set the length of the data storage.
+    pub(super) length_is_set: bool,
     /// Whether the image was marked clean when it was opened.
     pub(super) opened_clean: bool,
     /// Whether the medium says that the image was not closed cleanly: true before any record or

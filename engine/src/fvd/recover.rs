@@ -99,7 +99,8 @@ pub(super) fn load_maps(
             replayed = true;
             match record {
                 Record::Table { first, entries } => {
-                    table.replay(&format!("journal sector {index}"), first, &entries, planted)?;
+                    let structure = format_args!("journal sector {index}");
+                    table.replay(structure, first, &entries, planted)?;
                 }
                 Record::Bitmap { first_sector, sectors } => {
                     let len = u64::from(sectors) * SECTOR;

@@ -107,7 +107,7 @@ impl Image {
     ) -> Result<(), Error> {
         assert_eq!(range.len, bytes.len() as u64, "the bytes of {range}");
         let mut runs = self.state.read(|state| runs(&self.geometry, &state.maps, range, new));
-        self.grow_storage(self.end_of_storage(&runs, new)).await?;
+        self.make_room(&runs, new).await?;
         for run in &mut runs {
             if run.zeros_before + run.zeros_after > 0 {
                 self.event(events::CHUNK_ZERO_FILLED);
@@ -129,8 +129,15 @@ impl Image {
         all("write data", writes).await
     }
 
+    /// Makes the storage long enough for `runs` and all of `new`.
+    pub(super) async fn make_room(&self, runs: &[Run], new: &[NewChunk]) -> Result<(), Error> {
+        // Mapped chunks are promised already, and with them the length they need.
+        let is_new = self.geometry.compact.is_none() || !new.is_empty();
+        self.grow_storage(self.end_of_storage(runs, new), is_new).await
+    }
+
     /// Where the storage has to end at least.
-    pub(super) fn end_of_storage(&self, runs: &[Run], new: &[NewChunk]) -> u64 {
+    fn end_of_storage(&self, runs: &[Run], new: &[NewChunk]) -> u64 {
         let written = runs.iter().map(|run| run.storage().end());
         // A new chunk belongs to the storage as a whole, also the part past the virtual disk.
         let chunk_end = |new: &NewChunk| self.geometry.chunk_offset(new.physical + 1);
@@ -166,22 +173,35 @@ impl Image {
 
     /// Makes the data storage reach to `end` at least: by the unit of a compact image, to its full
     /// length for a flat one. The new length is as volatile as data, and covered by the same flush.
-    pub(super) async fn grow_storage(&self, end: u64) -> Result<(), Error> {
+    ///
+    /// Before a session first stores where nothing was promised yet, it sets the length even if
+    /// that is long enough: like everything else that is found on disk, the length may have been
+    /// left out of reach by an earlier session's failed flush.
+    async fn grow_storage(&self, end: u64, is_new: bool) -> Result<(), Error> {
         let data = &self.barrier.disks.data;
-        if data.len() >= end {
+        let resizable = data.properties().resizable;
+        let suffices = |len| {
+            let vouched = !is_new || !resizable || self.state.read(|state| state.length_is_set);
+            len >= end && vouched
+        };
+        if suffices(data.len()) {
             return Ok(());
         }
         let _turn = self.growth_turn.lock().await;
         let len = data.len();
-        if len >= end {
+        if suffices(len) {
             return Ok(());
         }
-        if !data.properties().resizable {
+        if !resizable {
             return Err(no_space("the data storage cannot be made longer"));
         }
-        let grown = data.resize(self.grown_len(len, end)).await;
-        grown.map_err(|error| Error::disk("grow data storage", error))?;
-        self.event(events::STORAGE_GROWN);
+        let new_len = if len >= end { len } else { self.grown_len(len, end) };
+        let resized = data.resize(new_len).await;
+        resized.map_err(|error| Error::disk("grow data storage", error))?;
+        self.state.write(|state| state.length_is_set = true);
+        if new_len > len {
+            self.event(events::STORAGE_GROWN);
+        }
         Ok(())
     }
 

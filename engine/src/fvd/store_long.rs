@@ -47,7 +47,7 @@ impl Image {
         flags: WriteFlags,
     ) -> Result<(), Error> {
         let runs = self.state.read(|state| runs(&self.geometry, &state.maps, plan.store, new));
-        self.grow_storage(self.end_of_storage(&runs, new)).await?;
+        self.make_room(&runs, new).await?;
         for run in &runs {
             let storage = run.storage();
             self.write_zeros(ByteRange::between(storage.offset, run.offset)).await?;

@@ -191,14 +191,14 @@ impl Table {
     /// use to another.
     pub fn replay(
         &mut self,
-        structure: &str,
+        structure: impl std::fmt::Display,
         first: u32,
         entries: &[u32],
         planted: PlantedBugs,
     ) -> Result<(), Error> {
         let chunks = first..first.saturating_add(u32::try_from(entries.len()).unwrap_or(u32::MAX));
         if !planted.has(Bug::HostJournalRecord) {
-            self.admit_record(structure, &chunks, entries)?;
+            self.admit_record(&structure, &chunks, entries)?;
         }
         for (v, entry) in chunks.zip(entries) {
             let physical = entry & !DIRTY;
@@ -211,11 +211,11 @@ impl Table {
 
     fn admit_record(
         &self,
-        structure: &str,
+        structure: &dyn std::fmt::Display,
         chunks: &Range<u32>,
         entries: &[u32],
     ) -> Result<(), Error> {
-        let broken = |rule, found: String| Err(Error::corrupt(structure, rule, found));
+        let broken = |rule, found: String| Err(Error::corrupt(structure.to_string(), rule, found));
         if chunks.end > self.len() || chunks.len() != entries.len() {
             return broken("a TABLE record stays within the table", format!("{chunks:?}"));
         }

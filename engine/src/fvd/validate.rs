@@ -216,7 +216,7 @@ impl Validation<'_> {
         self.rule(start >= HEADER_LEN as u64, offset_rule, offset)?;
         let len = self.multiple(len, PAGE, len_rule)?;
         let end = start.saturating_add(len);
-        self.rule(end <= self.metadata_len, end_rule, format!("{start}..{end}"))?;
+        self.rule(end <= self.metadata_len, end_rule, format_args!("{start}..{end}"))?;
         let end = end.min(self.metadata_len);
         Ok(ByteRange::between(start.min(end), end))
     }
@@ -237,7 +237,7 @@ impl Validation<'_> {
             (table, journal, "table and journal do not overlap"),
         ] {
             let (Some(one), Some(other)) = (one, other) else { continue };
-            self.rule(!one.overlaps(other), rule, format!("{one} and {other}"))?;
+            self.rule(!one.overlaps(other), rule, format_args!("{one} and {other}"))?;
         }
         for (region, rule) in [
             (bitmap, "metadata_size is not less than the end of the bitmap"),
@@ -245,7 +245,7 @@ impl Validation<'_> {
             (journal, "metadata_size is not less than the end of the journal"),
         ] {
             let end = region.map_or(0, ByteRange::end);
-            self.rule(end <= metadata_size, rule, format!("{metadata_size}, end {end}"))?;
+            self.rule(end <= metadata_size, rule, format_args!("{metadata_size}, end {end}"))?;
         }
         Ok(())
     }

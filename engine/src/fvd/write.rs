@@ -48,7 +48,9 @@ impl Image {
         let _lock = self.lock(key, wanted.lock, wanted.mode).await;
         // The maps may have changed while this waited, but only towards less to do.
         let plan = self.plan(guest);
-        assert!(wanted.lock.contains(plan.lock), "{wanted:?} locked too little for {plan:?}");
+        // (A planted bug locks nothing.)
+        let enough = wanted.lock.contains(plan.lock) || wanted.lock.is_empty();
+        assert!(enough, "{wanted:?} locked too little for {plan:?}");
         if plan.record {
             self.write_and_record(&plan, data).await
         } else {

@@ -9,5 +9,8 @@ mod journal;
 mod live;
 mod mem_disk;
 mod model;
+mod original;
+mod original_reads_ours;
 mod random;
+mod real_images;
 mod world;

@@ -145,6 +145,11 @@ struct DiskState {
     durable: Vec<u8>,
     /// Writes that no flush has covered, in order of completion; those in flight at the end.
     uncovered: Vec<Written>,
+    /// What a power cut leaves at least of the length; `durable` may hold more.
+    durable_len: u64,
+    /// What the next flush makes durable of the length: lengths from before a failed flush are out
+    /// of reach, like writes.
+    reachable_len: u64,
     /// Lengths that a power cut may leave, besides the durable one.
     lens: Vec<u64>,
     next_id: u64,
@@ -211,8 +216,7 @@ impl DiskState {
             .partition(|write| covers.contains(&write.id) && !write.lost);
         // Older content that is out of reach of flushes cannot come back over newer.
         self.uncovered = rest.into_iter().flat_map(|write| trim(write, &covered)).collect();
-        let len = len.max(self.durable.len() as u64);
-        self.durable.resize(usize::try_from(len).unwrap(), 0);
+        self.durable_len = self.durable_len.max(len);
         self.lens.retain(|&uncovered| uncovered > len);
         for write in covered {
             put(&mut self.durable, write.offset, &write.data);
@@ -223,6 +227,7 @@ impl DiskState {
         for write in &mut self.uncovered {
             write.lost |= covers.contains(&write.id);
         }
+        self.reachable_len = self.durable_len;
     }
 
     /// What a power cut leaves: of each sector the durable content or any later one.
@@ -236,7 +241,7 @@ impl DiskState {
             }
         }
         let mut lens = self.lens.clone();
-        lens.push(self.durable.len() as u64);
+        lens.push(self.durable_len);
         left.resize(usize::try_from(lens[numbers.index(lens.len())]).unwrap(), 0);
         left
     }
@@ -272,6 +277,8 @@ impl World {
                     zero_init,
                     writable: true,
                 },
+                durable_len: bytes.len() as u64,
+                reachable_len: bytes.len() as u64,
                 visible: bytes.clone(),
                 durable: bytes,
                 uncovered: Vec::new(),
@@ -431,6 +438,7 @@ fn perform(disk: &mut DiskState, op: Op, fails: bool, numbers: &mut Numbers) -> 
         (Op::Resize { len }, false) => {
             disk.visible.resize(usize::try_from(*len).unwrap(), 0);
             disk.lens.push(*len);
+            disk.reachable_len = *len;
         }
         (Op::Read { .. } | Op::Resize { .. }, true) => {}
     }
@@ -499,7 +507,7 @@ impl Disk for WorldDisk {
     fn flush(&self) -> IoFuture<()> {
         let (covers, len) = self.with(|disk| {
             let completed = disk.uncovered.iter().filter(|write| write.completion > 0);
-            (completed.map(|write| write.id).collect(), disk.visible.len() as u64)
+            (completed.map(|write| write.id).collect(), disk.reachable_len)
         });
         self.unit(Op::Flush { covers, len })
     }

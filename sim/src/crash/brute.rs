@@ -37,6 +37,7 @@ impl BruteForce {
         if first.iter().any(|assignment| visitor.visit(assignment).is_break()) {
             return;
         }
+        let first: BTreeSet<Assignment> = first.into_iter().collect();
         let mut assignment = all(spaces, CrashSpace::lost);
         while advance(spaces, &mut assignment) {
             if !first.contains(&assignment) && visitor.visit(&assignment).is_break() {

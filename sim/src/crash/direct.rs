@@ -64,10 +64,15 @@ struct State {
 }
 
 impl DirectWorld {
-    /// Disks with these durable contents. With `watching` every crash point inside a run is noted.
+    /// Disks with these durable contents. With `watching` every crash point inside a run is noted;
+    /// without, power is not cut in this world, and the disks are simpler.
     #[must_use]
     pub fn new(disks: impl IntoIterator<Item = (DiskSpec, Image)>, watching: bool) -> Self {
-        let disks = disks.into_iter().map(|(spec, image)| DiskState::new(spec, image)).collect();
+        let disk = |(spec, image)| {
+            let disk = DiskState::new(spec, image);
+            if watching { disk } else { disk.without_cuts() }
+        };
+        let disks = disks.into_iter().map(disk).collect();
         let state = State {
             disks,
             task: TaskId::harness(),
@@ -111,6 +116,9 @@ impl DirectWorld {
     }
 
     /// What each disk may be left with by a power cut now.
+    ///
+    /// # Panics
+    /// If the world is not watching.
     #[must_use]
     pub fn crash_spaces(&self) -> Vec<CrashSpace> {
         self.state.write(|state| state.disks.iter().map(DiskState::crash_space).collect())
@@ -206,13 +214,14 @@ impl State {
             self.last_key = Some(0);
             return;
         }
-        let spaces: Vec<CrashSpace> = self.disks.iter().map(DiskState::crash_space).collect();
-        let key = combined_key(&spaces);
+        let spaces = || self.disks.iter().map(DiskState::crash_space);
+        let key = combine_keys(spaces().map(|space| space.key()));
         let repeated = self.points.last().is_some_and(|point| point.phase == self.phase);
         if repeated && self.last_key == Some(key) {
             return;
         }
         self.last_key = Some(key);
+        let spaces = spaces().collect();
         self.points.push(CrashPoint { spaces, phase: self.phase });
     }
 }
@@ -220,7 +229,11 @@ impl State {
 /// One key for the crash spaces of all disks.
 #[must_use]
 pub fn combined_key(spaces: &[CrashSpace]) -> u128 {
-    spaces.iter().fold(0, |key: u128, space| key.rotate_left(41).wrapping_add(space.key()))
+    combine_keys(spaces.iter().map(CrashSpace::key))
+}
+
+fn combine_keys(keys: impl Iterator<Item = u128>) -> u128 {
+    keys.fold(0, |all: u128, key| all.rotate_left(41).wrapping_add(key))
 }
 
 struct WokenFlag(AtomicBool);

@@ -16,6 +16,8 @@ pub(crate) enum Cache {
     Sectors(SectorCache),
     /// For models in which whole requests are kept or lost.
     Log(ChangeLog),
+    /// None, where nobody asks what a power cut leaves.
+    Off,
 }
 
 /// Calls the method of the cache at hand.
@@ -24,6 +26,7 @@ macro_rules! either {
         match $cache {
             Cache::Sectors(cache) => cache.$method($($argument),*),
             Cache::Log(cache) => cache.$method($($argument),*),
+            Cache::Off => Default::default(),
         }
     };
 }
@@ -52,6 +55,7 @@ impl Cache {
         match self {
             Self::Sectors(cache) => cache.damage(id, extents),
             Self::Log(cache) => cache.replace(id, extents),
+            Self::Off => {}
         }
     }
 
@@ -60,12 +64,13 @@ impl Cache {
         match self {
             Self::Sectors(cache) => cache.misdirect(id, moment, extents),
             Self::Log(cache) => cache.replace(id, extents),
+            Self::Off => {}
         }
     }
 
-    /// Ends a change well.
-    pub(crate) fn finish(&mut self, id: RequestId, moment: u64, durable: bool) {
-        either!(self, finish(id, moment, durable));
+    /// Ends a change well. Returns whether a power cut may leave anything else than before.
+    pub(crate) fn finish(&mut self, id: RequestId, moment: u64, durable: bool) -> bool {
+        either!(self, finish(id, moment, durable))
     }
 
     /// Ends a change in an error.
@@ -84,6 +89,9 @@ impl Cache {
     }
 
     /// What a power cut may leave.
+    ///
+    /// # Panics
+    /// If there is no cache.
     pub(crate) fn space(&self) -> CrashSpace {
         CrashSpace::new(match self {
             Self::Sectors(cache) => Shape::Sectors(cache.space()),
@@ -91,6 +99,7 @@ impl Cache {
                 LogRule::Ordered => Shape::Ordered(cache.ordered_space()),
                 LogRule::AtomicWrite => Shape::AtomicWrite(cache.atomic_write_space()),
             },
+            Self::Off => panic!("what is durable on this disk was not kept"),
         })
     }
 }

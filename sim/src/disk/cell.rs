@@ -58,10 +58,11 @@ impl Cell {
         }
     }
 
-    /// Ends the patches of a request well.
-    pub(crate) fn finish(&mut self, request: RequestId, moment: u64, durable: bool) {
+    /// Ends the patches of a request well. Returns whether that may change the contents.
+    pub(crate) fn finish(&mut self, request: RequestId, moment: u64, durable: bool) -> bool {
         // The order among several patches is all that a plain completion can change.
-        if self.patches.len() > 1 || durable {
+        let changes = self.patches.len() > 1 || durable;
+        if changes {
             self.contents.take();
         }
         let patches = Arc::make_mut(&mut self.patches);
@@ -72,6 +73,7 @@ impl Cell {
         if durable {
             span::require_predecessors(patches);
         }
+        changes
     }
 
     /// Ends the patches of a request in an error.

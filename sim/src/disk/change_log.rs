@@ -147,8 +147,9 @@ impl ChangeLog {
         Arc::make_mut(&mut self.in_flight[index]).change = Change::Write(extents);
     }
 
-    /// Ends a change well.
-    pub(crate) fn finish(&mut self, id: RequestId, moment: u64, durable: bool) {
+    /// Ends a change well. Returns whether a power cut may leave anything else than before: the
+    /// order of completions is part of it, so always.
+    pub(crate) fn finish(&mut self, id: RequestId, moment: u64, durable: bool) -> bool {
         let mut logged = self.in_flight.remove(self.position(id));
         Arc::make_mut(&mut logged).span.ended = Some(moment);
         self.completed.push(logged);
@@ -163,6 +164,7 @@ impl ChangeLog {
             }
             self.fold();
         }
+        true
     }
 
     /// Ends a change in an error.

@@ -14,6 +14,9 @@ const GRAIN: usize = 512;
 
 type Page = [u8; PAGE_LEN];
 
+/// What an absent page holds.
+static ZERO_PAGE: Page = [0; PAGE_LEN];
+
 /// The content of a disk: `len` bytes, absent pages are zero.
 ///
 /// A clone shares everything until one side writes. Equal contents have equal keys however they
@@ -63,13 +66,34 @@ impl Image {
         let mut done = 0;
         while done < buffer.len() {
             let (page, start, len) = page_part(offset + done as u64, buffer.len() - done);
-            let part = &mut buffer[done..done + len];
-            match self.pages.get(&page) {
-                Some(bytes) => part.copy_from_slice(&bytes[start..start + len]),
-                None => part.fill(0),
+            buffer[done..done + len].copy_from_slice(&self.page(page)[start..start + len]);
+            done += len;
+        }
+    }
+
+    /// The `len` bytes from `offset` on; bytes past the end are zero.
+    #[must_use]
+    pub fn bytes(&self, offset: u64, len: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let (page, start, part) = page_part(offset + bytes.len() as u64, len - bytes.len());
+            bytes.extend_from_slice(&self.page(page)[start..start + part]);
+        }
+        bytes
+    }
+
+    /// Whether it holds `bytes` from `offset` on; past the end it holds zeros.
+    #[must_use]
+    pub fn holds(&self, offset: u64, bytes: &[u8]) -> bool {
+        let mut done = 0;
+        while done < bytes.len() {
+            let (page, start, len) = page_part(offset + done as u64, bytes.len() - done);
+            if self.page(page)[start..start + len] != bytes[done..done + len] {
+                return false;
             }
             done += len;
         }
+        true
     }
 
     /// Replaces the bytes from `offset` on.
@@ -104,9 +128,11 @@ impl Image {
     /// If the length does not fit in memory.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![0; usize::try_from(self.len).expect("image fits in memory")];
-        self.read(0, &mut bytes);
-        bytes
+        self.bytes(0, usize::try_from(self.len).expect("image fits in memory"))
+    }
+
+    fn page(&self, page: u64) -> &Page {
+        self.pages.get(&page).map_or(&ZERO_PAGE, |bytes| bytes)
     }
 
     fn write_unbounded(&mut self, offset: u64, data: &[u8]) {
@@ -118,24 +144,25 @@ impl Image {
         }
     }
 
+    /// Unshares, copies and hashes no more than what changes.
     fn write_page(&mut self, page: u64, start: usize, data: &[u8]) {
+        if self.page(page)[start..start + data.len()] == *data {
+            return;
+        }
         let pages = Arc::make_mut(&mut self.pages);
-        if !pages.contains_key(&page) && data.iter().all(|&byte| byte == 0) {
-            return;
-        }
-        let bytes = pages.entry(page).or_insert_with(|| Arc::new([0; PAGE_LEN]));
-        if bytes[start..start + data.len()] == *data {
-            return;
-        }
-        let bytes = Arc::make_mut(bytes);
-        let grains = start / GRAIN..(start + data.len()).div_ceil(GRAIN);
+        let bytes = Arc::make_mut(pages.entry(page).or_insert_with(|| Arc::new(ZERO_PAGE)));
         let mut key = self.content_key;
-        for grain in grains.clone() {
-            key = key.wrapping_sub(grain_key(page, grain, bytes));
-        }
-        bytes[start..start + data.len()].copy_from_slice(data);
-        for grain in grains {
-            key = key.wrapping_add(grain_key(page, grain, bytes));
+        let mut done = 0;
+        while done < data.len() {
+            let at = start + done;
+            let grain = at / GRAIN;
+            let len = ((grain + 1) * GRAIN - at).min(data.len() - done);
+            if bytes[at..at + len] != data[done..done + len] {
+                key = key.wrapping_sub(grain_key(page, grain, bytes));
+                bytes[at..at + len].copy_from_slice(&data[done..done + len]);
+                key = key.wrapping_add(grain_key(page, grain, bytes));
+            }
+            done += len;
         }
         self.content_key = key;
     }
@@ -143,11 +170,10 @@ impl Image {
 
 impl PartialEq for Image {
     fn eq(&self, other: &Self) -> bool {
-        let zero: Page = [0; PAGE_LEN];
         let covers = |a: &Self, b: &Self| {
             a.pages.iter().all(|(page, bytes)| match b.pages.get(page) {
                 Some(theirs) => Arc::ptr_eq(bytes, theirs) || bytes == theirs,
-                None => **bytes == zero,
+                None => **bytes == ZERO_PAGE,
             })
         };
         self.len == other.len && covers(self, other) && covers(other, self)
@@ -166,7 +192,7 @@ fn page_part(offset: u64, len: usize) -> (u64, usize, usize) {
 /// are the same.
 fn grain_key(page: u64, grain: usize, bytes: &Page) -> u128 {
     let content = &bytes[grain * GRAIN..(grain + 1) * GRAIN];
-    if content.iter().all(|&byte| byte == 0) {
+    if *content == ZERO_PAGE[..GRAIN] {
         return 0;
     }
     let place = page * (PAGE / GRAIN as u64) + grain as u64;

@@ -77,25 +77,29 @@ impl SectorCache {
         self.in_flight.insert(id, Change::Write(extents));
     }
 
-    /// Ends a change well.
-    pub(crate) fn finish(&mut self, id: RequestId, moment: u64, durable: bool) {
+    /// Ends a change well. Returns whether a power cut may leave anything else than before.
+    pub(crate) fn finish(&mut self, id: RequestId, moment: u64, durable: bool) -> bool {
+        // Contents that depend on hidden variables are made from the patches with every space.
+        let mut changed = !self.gates.is_empty() || !self.lengths.unsettled_cuts().is_empty();
         self.gates.retain(|gate| gate.request != id);
         let change = self.in_flight.remove(&id).expect("the request is in flight");
         match &change {
             Change::Write(_) => {
                 for sector in sectors(&change, self.grain) {
                     let cell = self.cells.get_mut(&sector).expect("a sector in flight has a cell");
-                    cell.finish(id, moment, durable);
+                    changed |= cell.finish(id, moment, durable);
                     if durable {
                         self.settle(sector);
                     }
                 }
             }
             Change::Resize(_) => {
+                changed = true;
                 let cut = self.lengths.finish(id, moment, durable);
                 self.cut(&cut);
             }
         }
+        changed
     }
 
     /// Ends a change in an error: any of its sectors may have changed.
@@ -217,9 +221,7 @@ impl SectorCache {
 
 /// The content of a sector of an image that is whole sectors long.
 fn sector_of(image: &Image, sector: u64, grain: Grain) -> Slice {
-    let mut bytes = vec![0; grain.sector_len];
-    image.read(sector * grain.sector_len as u64, &mut bytes);
-    Slice::new(bytes.into())
+    Slice::new(image.bytes(sector * grain.sector_len as u64, grain.sector_len).into())
 }
 
 /// What a shrink that has taken place, even if it reported a failure, does to a sector, if it cuts

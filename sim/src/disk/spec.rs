@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use plugpull_engine::DiskProperties;
 
@@ -28,6 +29,9 @@ pub struct DiskSpec {
     pub resizable: bool,
     /// Whether never-written bytes are promised to be zero; only passed on to the engine.
     pub zero_init: bool,
+    /// Virtual time that every request takes. The clock moves only when nothing else can happen,
+    /// so this changes no order, only what code that measures time finds.
+    pub latency: Duration,
 }
 
 impl DiskSpec {
@@ -44,6 +48,7 @@ impl DiskSpec {
             failed_flush: FailedFlush::Keep,
             resizable: true,
             zero_init: true,
+            latency: Duration::ZERO,
         }
     }
 

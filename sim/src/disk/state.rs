@@ -79,6 +79,14 @@ impl DiskState {
         }
     }
 
+    /// The same for a time in which power is not cut: requests have the same replies, and
+    /// [`DiskState::crash_space`] must not be called.
+    #[must_use]
+    pub fn without_cuts(mut self) -> Self {
+        self.cache = Cache::Off;
+        self
+    }
+
     /// The same with faults.
     #[must_use]
     pub fn with_faults(mut self, faults: FaultPlan) -> Self {
@@ -179,7 +187,7 @@ impl DiskState {
         }
         let kind = pending.op.kind();
         self.faults.took(kind, pending.number, &outcome);
-        if kind != OpKind::Read {
+        if kind != OpKind::Read && outcome != Outcome::Done {
             self.space.take();
         }
         match outcome {
@@ -199,6 +207,9 @@ impl DiskState {
     }
 
     /// What a power cut at this moment may leave.
+    ///
+    /// # Panics
+    /// On a disk [without cuts](DiskState::without_cuts).
     #[must_use]
     pub fn crash_space(&self) -> CrashSpace {
         self.space.get_or_init(|| self.cache.space()).clone()
@@ -249,10 +260,13 @@ impl DiskState {
         let flushes = flags.preflush || pending.op == Op::Flush;
         if flushes && self.rules.flush_counts {
             self.cache.cover(pending.submitted);
+            self.space.take();
         }
         let Some(change) = change else { return };
         let durable = self.rules.durable_when_complete || (flags.fua && self.rules.flush_counts);
-        self.cache.finish(pending.id, self.moment, durable);
+        if self.cache.finish(pending.id, self.moment, durable) {
+            self.space.take();
+        }
         if let Change::Write(extents) = &change {
             let unit = self.spec.sector_len as u64;
             self.faults.rewritten(|sector| {
@@ -317,9 +331,7 @@ impl DiskState {
     /// The bytes that a read gives now; none for other requests.
     fn read(&self, op: &Op) -> Vec<u8> {
         let &Op::Read { offset, len } = op else { return Vec::new() };
-        let mut data = vec![0; len];
-        self.visible.read(offset, &mut data);
-        data
+        self.visible.bytes(offset, len)
     }
 }
 

@@ -16,8 +16,8 @@ pub enum ChoiceKind {
 
 /// A place where the world may go more than one way.
 ///
-/// Option 0 is what happens on a good day: ready tasks before completions, older requests before
-/// younger ones, requests end as asked, coins come up true, nobody cancels.
+/// Option 0 is what happens on a good day: ready tasks first, then timers that are due, then
+/// completions, older requests before younger ones, requests end as asked, coins come up true, nobody cancels.
 #[derive(Debug, Clone, Copy)]
 pub struct ChoicePoint<'a> {
     /// What is being chosen.

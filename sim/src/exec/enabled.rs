@@ -1,5 +1,7 @@
 //! The events that may happen next.
 
+use std::time::Duration;
+
 use super::label::Label;
 use super::options::ReadyOrder;
 use super::state::State;
@@ -30,6 +32,18 @@ impl Enabled {
         self.labels.push(label);
     }
 
+    /// Timers and requests that are due at `now`.
+    fn push_due(&mut self, state: &State, now: Duration) {
+        if !state.tasks.all_ended() {
+            for (place, label) in state.timers.due(now) {
+                self.push(Event::Fire(place), label);
+            }
+        }
+        for (place, outcome, label) in state.requests.completions(now) {
+            self.push(Event::Complete { place, outcome }, label);
+        }
+    }
+
     /// Lists what may happen next, in the order that the documentation of
     /// [`ChoicePoint`](super::ChoicePoint) promises. Nothing, if the execution is at its end.
     ///
@@ -49,13 +63,12 @@ impl Enabled {
         for (place, &task) in ready.iter().enumerate() {
             self.push(Event::Poll(place), Label::Poll(state.tasks.id(task)));
         }
-        for (place, outcome, label) in state.requests.completions() {
-            self.push(Event::Complete { place, outcome }, label);
-        }
-        if !state.tasks.all_ended() {
-            let clock_may_move = self.events.is_empty();
-            for (place, label) in state.timers.enabled(clock_may_move) {
-                self.push(Event::Fire(place), label);
+        self.push_due(state, state.timers.now);
+        if self.events.is_empty() {
+            let timer = state.timers.earliest().filter(|_| !state.tasks.all_ended());
+            let moments = timer.into_iter().chain(state.requests.earliest());
+            if let Some(next) = moments.min() {
+                self.push_due(state, next);
             }
         }
         if !self.events.is_empty() && state.cancels_left > 0 {

@@ -1,6 +1,7 @@
 //! The disks of an execution and the requests in flight at them.
 
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use plugpull_engine::WriteFlags;
 use xxhash_rust::xxh3::xxh3_64;
@@ -35,6 +36,8 @@ struct Pending {
     slot: usize,
     /// Empty: only [`Outcome::Done`], the usual case, without asking the disk.
     outcomes: Vec<Outcome>,
+    /// The clock when it can end.
+    due: Duration,
 }
 
 /// Where a request's reply waits for its future, and its future for the reply.
@@ -67,6 +70,7 @@ impl Requests {
         number: u32,
         disk: usize,
         op: Op,
+        now: Duration,
     ) -> (usize, u64) {
         let label = self.label(task, number, disk, &op);
         let id = RequestId { task, number };
@@ -76,14 +80,21 @@ impl Requests {
             self.slots.push(Slot::default());
             self.slots.len() - 1
         });
-        self.pending.push(Pending { label, id, slot, outcomes: Vec::new() });
+        let due = now.saturating_add(self.disks[disk].state.spec().latency);
+        self.pending.push(Pending { label, id, slot, outcomes: Vec::new(), due });
         self.refresh_outcomes(disk);
         (slot, label.key)
     }
 
-    /// Every way in which a request may complete now: its place, which outcome, and the label.
-    pub(super) fn completions(&self) -> impl Iterator<Item = (usize, usize, Label)> {
-        self.pending.iter().enumerate().flat_map(|(place, pending)| {
+    /// When the first of the requests in flight can end.
+    pub(super) fn earliest(&self) -> Option<Duration> {
+        self.pending.iter().map(|pending| pending.due).min()
+    }
+
+    /// Every way in which a request may complete at `now`: its place, which outcome, and the label.
+    pub(super) fn completions(&self, now: Duration) -> impl Iterator<Item = (usize, usize, Label)> {
+        let pending = self.pending.iter().enumerate();
+        pending.filter(move |(_, pending)| pending.due <= now).flat_map(|(place, pending)| {
             (0..pending.outcomes.len().max(1)).map(move |index| {
                 let outcome = match pending.outcomes.get(index) {
                     None => OutcomeLabel::Done,
@@ -92,6 +103,11 @@ impl Requests {
                 (place, index, Label::Complete { request: pending.label, outcome })
             })
         })
+    }
+
+    /// When the request at `place` can end.
+    pub(super) fn due(&self, place: usize) -> Duration {
+        self.pending[place].due
     }
 
     /// Completes the request at `place`; whom to wake.

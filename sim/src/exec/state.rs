@@ -216,7 +216,7 @@ impl State {
             }
         };
         let task = self.current_id().unwrap_or_else(TaskId::harness);
-        let (slot, key) = self.requests.submit(task, number, disk, op);
+        let (slot, key) = self.requests.submit(task, number, disk, op, self.timers.now);
         self.past = mix(self.past, key);
         Some(slot)
     }

@@ -146,6 +146,7 @@ impl State {
         let (event, label) = self.next_event(&mut **strategy)?;
         let begun = match event {
             Event::Complete { place, outcome } => {
+                self.timers.now = self.timers.now.max(self.requests.due(place));
                 Begun::Woken(self.requests.complete(place, outcome))
             }
             Event::Fire(place) => Begun::Woken(self.timers.fire(place)),

@@ -40,15 +40,17 @@ impl Timers {
         Some(self.started)
     }
 
-    /// The timers that may fire now, oldest first: those that are due at the present moment, or, if
-    /// the clock may move, those with the earliest deadline.
-    pub(super) fn enabled(&self, clock_may_move: bool) -> impl Iterator<Item = (usize, Label)> {
-        let first = self.pending.iter().map(|timer| timer.deadline).min();
-        let deadline = first.filter(|&first| clock_may_move || first == self.now);
+    /// The earliest deadline.
+    pub(super) fn earliest(&self) -> Option<Duration> {
+        self.pending.iter().map(|timer| timer.deadline).min()
+    }
+
+    /// The timers with a deadline of `now` or earlier, oldest first.
+    pub(super) fn due(&self, now: Duration) -> impl Iterator<Item = (usize, Label)> {
         self.pending
             .iter()
             .enumerate()
-            .filter(move |(_, timer)| Some(timer.deadline) == deadline)
+            .filter(move |(_, timer)| timer.deadline <= now)
             .map(|(place, timer)| (place, Label::Timer { task: timer.task, number: timer.number }))
     }
 

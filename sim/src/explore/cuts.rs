@@ -117,9 +117,10 @@ impl Cuts {
         }
         self.counts.points += 1;
         let explorer = Arc::clone(&self.explorer);
+        let spaces: Arc<[CrashSpace]> = spaces.into();
         let coverage = explorer.explore(&spaces, &mut |state: CrashState| {
             let CrashState { assignment, images } = state;
-            self.chain.push(Cut { at, spaces: spaces.clone(), assignment, session });
+            self.chain.push(Cut { at, spaces: Arc::clone(&spaces), assignment, session });
             let answer = self.state(images, obligations, reach, report);
             self.chain.pop();
             answer
@@ -166,7 +167,8 @@ impl Cuts {
         let options: Vec<Vec<usize>> = options.map(Iterator::collect).collect();
         let images = spaces.iter().zip(&options).map(|(space, of)| space.realize(of)).collect();
         let session = reach.sessions_done + 1;
-        self.chain.push(Cut { at, spaces, assignment: Assignment { options }, session });
+        let assignment = Assignment { options };
+        self.chain.push(Cut { at, spaces: spaces.into(), assignment, session });
         let answer = self.state(images, obligations, reach, report);
         self.chain.pop();
         answer
@@ -184,17 +186,32 @@ impl Cuts {
         if !self.states_seen.insert(visit_key(contents, obligations, reach)) {
             return ControlFlow::Continue(());
         }
+        if let Some(finding) = self.system.check_image(&images) {
+            report(Violation { finding, cuts: self.chain.clone() })?;
+        }
         self.counts.recoveries += 1;
         let goes_on = reach.recovery_cuts > 0 || reach.sessions_done < self.later.len();
         let disks = self.system.disks().iter().cloned().zip(images);
         let world = DirectWorld::new(disks, goes_on);
-        let recovered = self.recover(&world, obligations, goes_on);
+        let recovered = self.recover(&world, obligations, goes_on, report);
         self.events.append(&mut world.events());
         match recovered {
-            Err(finding) => report(Violation { finding, cuts: self.chain.clone() }),
+            Err(finding) => self.report_lost(finding, report),
             Ok(None) => ControlFlow::Continue(()),
             Ok(Some(recovered)) => self.go_on(&world, recovered, obligations, reach, report),
         }
+    }
+
+    /// What only shows when recovery is cut and repeated breaks F-REPLAY as well.
+    fn report_lost(&self, finding: Finding, report: Report<'_>) -> ControlFlow<()> {
+        let cuts = self.chain.clone();
+        let repeated = matches!(&cuts[..], [.., first, second] if first.session == second.session);
+        let message = format!("recovery that was cut and repeated: {}", finding.message);
+        report(Violation { finding, cuts: cuts.clone() })?;
+        if !repeated {
+            return ControlFlow::Continue(());
+        }
+        report(Violation { finding: Finding { invariant: Invariant::FReplay, message }, cuts })
     }
 
     /// Opens the device, reads everything back and judges it; none if it is damaged and refuses.
@@ -203,6 +220,7 @@ impl Cuts {
         world: &DirectWorld,
         obligations: &Obligations,
         wants_content: bool,
+        report: Report<'_>,
     ) -> Result<Option<Recovered>, Finding> {
         let open = self.system.open(world.disks(), world.runtime(), Purpose::Recovery);
         let device = match run(world, "recovery", open)? {
@@ -213,12 +231,17 @@ impl Cuts {
                 return Err(Finding { invariant: self.system.refusal(&error), message });
             }
         };
-        // Structure first: its violations say more than the content that they lead to.
+        // Structure first: its violations say more than the content that they lead to. But a
+        // search that wants the content's goes on to it.
         if let Some(finding) = device.check() {
-            return Err(finding);
+            let cuts = self.chain.clone();
+            if report(Violation { finding: finding.clone(), cuts }).is_break() {
+                return Err(finding);
+            }
         }
         let points = world.take_points();
-        let mut content = wants_content.then(|| Image::zeroed(self.system.virtual_len()));
+        // Most of it is what it was: starting from there, little is copied.
+        let mut content = wants_content.then(|| obligations.initial().clone());
         for &query in self.system.queries() {
             self.counts.queries += 1;
             let bytes = run(world, "a read after recovery", device.read(query))?;

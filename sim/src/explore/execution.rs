@@ -11,7 +11,7 @@ use crate::exec::{Label, Output, World};
 use crate::explore::found::{Cut, Found};
 use crate::explore::plan::Plan;
 use crate::explore::session::{Client, Guest, SharedGuest};
-use crate::oracle::{Finding, Obligations};
+use crate::oracle::{Finding, Moment, Obligations};
 use crate::system::{Device, Purpose};
 use crate::verdict::Invariant;
 
@@ -20,6 +20,8 @@ pub(crate) struct Execution {
     pub(crate) world: World,
     guest: SharedGuest,
     stage: Stage,
+    /// What a power cut must leave, and the moment of the model that it belongs to.
+    obligations: Option<(Moment, Arc<Obligations>)>,
 }
 
 enum Stage {
@@ -41,7 +43,7 @@ impl Execution {
         let open = plan.system.open(handles, world.runtime(), Purpose::Workload);
         let opening = world.spawn_value("open", open);
         let guest = Arc::new(Shared::new(Guest::default()));
-        Self { world, guest, stage: Stage::Opening(opening) }
+        Self { world, guest, stage: Stage::Opening(opening), obligations: None }
     }
 
     /// Takes note of an event; the finding that a client made in it, if any.
@@ -53,8 +55,18 @@ impl Execution {
     }
 
     /// What a power cut now must leave.
-    pub(crate) fn obligations(&self, plan: &Plan) -> Obligations {
-        self.guest.read(|guest| Obligations::after_power_cut(&guest.model, &plan.initial))
+    pub(crate) fn obligations(&mut self, plan: &Plan) -> Arc<Obligations> {
+        self.guest.read(|guest| {
+            // Most steps are no event for the guest.
+            if let Some((moment, known)) = &self.obligations
+                && *moment == guest.model.now()
+            {
+                return Arc::clone(known);
+            }
+            let new = Arc::new(Obligations::after_power_cut(&guest.model, &plan.initial));
+            self.obligations = Some((guest.model.now(), Arc::clone(&new)));
+            new
+        })
     }
 
     /// Starts the clients once the device is open, even if jobs still run beside them.
@@ -100,6 +112,11 @@ impl Execution {
     /// nothing.
     pub(crate) fn is_verifying(&self) -> bool {
         matches!(self.stage, Stage::Verifying(_))
+    }
+
+    /// Whether a background job of the device has not come to its end.
+    pub(crate) fn job_is_running(&self) -> bool {
+        matches!(&self.stage, Stage::Running(device) if device.job_is_running())
     }
 
     /// The named things that have happened.

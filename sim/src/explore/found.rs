@@ -1,5 +1,7 @@
 //! Violations found, with what is needed to replay them.
 
+use std::sync::Arc;
+
 use crate::crash::Assignment;
 use crate::disk::CrashSpace;
 use crate::exec::Trace;
@@ -12,7 +14,7 @@ pub(crate) struct Cut {
     /// cut for a later one.
     pub(crate) at: u64,
     /// What could have been left behind.
-    pub(crate) spaces: Vec<CrashSpace>,
+    pub(crate) spaces: Arc<[CrashSpace]>,
     /// What was.
     pub(crate) assignment: Assignment,
     /// The session that was cut: 1 the workload, 2 and up those after it; recovery counts to the

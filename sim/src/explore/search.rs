@@ -121,6 +121,11 @@ impl<'a> Search<'a> {
                 Step::Panicked(panic) => {
                     return self.live(execution, stopped(Invariant::EPanic, &panic));
                 }
+                Step::StepCap if execution.job_is_running() => {
+                    let message = "a background job has not ended at the step cap".to_owned();
+                    let finding = Finding { invariant: Invariant::LConv, message };
+                    return self.live(execution, finding);
+                }
                 Step::StepCap => {
                     self.outcome.capped += 1;
                     return ControlFlow::Continue(());
@@ -134,7 +139,7 @@ impl<'a> Search<'a> {
     }
 
     /// Cuts the power at the present moment of an execution, in every way.
-    fn crash_point(&mut self, execution: &Execution) -> ControlFlow<()> {
+    fn crash_point(&mut self, execution: &mut Execution) -> ControlFlow<()> {
         if !self.plan.crashes {
             return ControlFlow::Continue(());
         }

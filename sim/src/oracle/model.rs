@@ -103,6 +103,12 @@ impl SectorModel {
         self.flushed = self.flushed.max(submitted);
     }
 
+    /// The present moment. As long as it is the same, so is everything that the model says.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.now
+    }
+
     /// The sectors that were ever written, in order.
     pub fn touched(&self) -> impl Iterator<Item = u64> + '_ {
         self.sectors.keys().copied()

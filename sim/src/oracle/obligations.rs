@@ -100,6 +100,12 @@ impl Obligations {
         Self { stage, initial: initial.clone(), written, key }
     }
 
+    /// The guest content from before the first write of the session.
+    #[must_use]
+    pub fn initial(&self) -> &Image {
+        &self.initial
+    }
+
     /// Identifies the obligations: equal keys, equal judgements (up to a hash collision).
     #[must_use]
     pub fn key(&self) -> u128 {
@@ -114,26 +120,42 @@ impl Obligations {
     pub fn judge(&self, first: u64, bytes: &[u8]) -> Option<Finding> {
         let (sectors, rest) = bytes.as_chunks::<SECTOR_LEN>();
         assert!(rest.is_empty(), "whole sectors are judged");
-        let mut written = self.written.range(first..first + sectors.len() as u64).peekable();
-        let mut expected = [0; SECTOR_LEN];
-        for (sector, content) in (first..).zip(sectors) {
-            let values = written.next_if(|(at, _)| **at == sector).map(|(_, values)| values);
-            if let Some(values) = values
-                && let Some(Origin::Write { sector: at, serial }) = Origin::of(content)
-                && at == sector
-                && values.contains(&Value::Write(serial))
-            {
-                continue;
+        // Stretches without writes in one comparison, sectors with writes one by one.
+        let mut next = 0;
+        for (&sector, values) in self.written.range(first..first + sectors.len() as u64) {
+            let at = usize::try_from(sector - first).expect("within the bytes");
+            let finding = self.judge_unwritten(first + next as u64, &sectors[next..at]);
+            if finding.is_some() {
+                return finding;
             }
-            if values.is_none_or(|values| values.contains(&Value::Initial)) {
-                self.initial.read(sector * SECTOR_LEN as u64, &mut expected);
-                if *content == expected {
-                    continue;
-                }
+            if !self.admits(values, sector, &sectors[at]) {
+                return Some(self.finding(sector, &sectors[at]));
             }
-            return Some(self.finding(sector, content));
+            next = at + 1;
         }
-        None
+        self.judge_unwritten(first + next as u64, &sectors[next..])
+    }
+
+    /// Judges sectors from `first` on that hold their initial content, or should.
+    fn judge_unwritten(&self, first: u64, sectors: &[Sector]) -> Option<Finding> {
+        if self.initial.holds(first * SECTOR_LEN as u64, sectors.as_flattened()) {
+            return None;
+        }
+        let mut each = (first..).zip(sectors);
+        let (sector, content) =
+            each.find(|(sector, content)| !self.is_initial(*sector, content))?;
+        Some(self.finding(sector, content))
+    }
+
+    fn admits(&self, values: &[Value], sector: u64, content: &Sector) -> bool {
+        values.iter().any(|value| match *value {
+            Value::Initial => self.is_initial(sector, content),
+            Value::Write(serial) => Origin::Write { sector, serial }.is(content),
+        })
+    }
+
+    fn is_initial(&self, sector: u64, content: &Sector) -> bool {
+        self.initial.holds(sector * SECTOR_LEN as u64, content)
     }
 
     fn finding(&self, sector: u64, content: &Sector) -> Finding {
@@ -165,12 +187,12 @@ impl Obligations {
         let written = |content: &Sector| matches!(Origin::of(content), Some(Origin::Write { .. }));
         let unflushed = match self.written.get(&sector) {
             Some(values) => values.contains(&Value::Initial),
-            None => !written(&self.initial(sector)),
+            None => !written(&self.initial_sector(sector)),
         };
         if unflushed && !written(content) { Invariant::DOldnew } else { Invariant::DDur }
     }
 
-    fn initial(&self, sector: u64) -> Sector {
+    fn initial_sector(&self, sector: u64) -> Sector {
         let mut content = [0; SECTOR_LEN];
         self.initial.read(sector * SECTOR_LEN as u64, &mut content);
         content
@@ -178,7 +200,7 @@ impl Obligations {
 
     fn allowed(&self, sector: u64) -> String {
         let initial =
-            || format!("its earlier content ({})", stamp::describe(&self.initial(sector)));
+            || format!("its earlier content ({})", stamp::describe(&self.initial_sector(sector)));
         let values = self.written.get(&sector).map_or(&[Value::Initial][..], Vec::as_slice);
         let names: Vec<String> = values
             .iter()

@@ -79,6 +79,14 @@ impl Origin {
         };
         (origin.content() == *content).then_some(origin)
     }
+
+    /// Whether `content` is what [`Origin::content`] gives for this origin.
+    #[must_use]
+    pub fn is(self, content: &Sector) -> bool {
+        // Nearly everything that is something else says so in its first words.
+        let claims = |(index, word): (usize, u64)| content[index * 8..][..8] == word.to_le_bytes();
+        (0..).zip(self.words()).all(claims) && self.content() == *content
+    }
 }
 
 impl std::fmt::Display for Origin {

@@ -95,6 +95,7 @@ pub(super) struct Disk {
     pub(super) discard: Option<Text>,
     pub(super) failed_flush: Option<Text>,
     pub(super) resizable: Option<bool>,
+    pub(super) latency: Option<Text>,
 }
 
 #[derive(Debug, serde::Deserialize)]

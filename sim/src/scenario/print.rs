@@ -217,6 +217,9 @@ impl Printer {
         if !disk.resizable {
             self.key("resizable", false);
         }
+        if !disk.latency.is_zero() {
+            self.key("latency", quoted(&duration_text(disk.latency)));
+        }
     }
 
     fn client(&mut self, client: &Client) {

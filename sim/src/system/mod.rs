@@ -58,6 +58,10 @@ pub trait System: Send + Sync {
         false
     }
 
+    /// Structural invariants of the bytes that a power cut left, before any recovery; the first that
+    /// is broken, if any.
+    fn check_image(&self, images: &[Image]) -> Option<Finding>;
+
     /// Opens the device on `disks`, recovering first if need be.
     fn open(
         &self,
@@ -100,6 +104,9 @@ pub trait Device: Send + Sync {
 
     /// Completes when every background job is over.
     fn wait_for_jobs(&self) -> BoxFuture<()>;
+
+    /// Whether a background job has not come to its end.
+    fn job_is_running(&self) -> bool;
 
     /// Structural invariants of the opened state; the first that is broken, if any.
     fn check(&self) -> Option<Finding>;

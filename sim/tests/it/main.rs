@@ -5,3 +5,4 @@ mod disk_reference;
 mod disk_requests;
 mod disk_truth_table;
 mod executor;
+mod real_images;

@@ -1,9 +1,10 @@
 //! `[disks.NAME]`: the model and modifiers of each disk that the system has.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Result;
-use super::value::{parsed, unknown};
+use super::value::{duration, parsed, unknown};
 use crate::disk::DiskSpec;
 use crate::scenario::error::Problem;
 use crate::scenario::file::{self, Number, Text};
@@ -56,6 +57,9 @@ fn fill(disk: &mut DiskSpec, shape: &file::Disk) -> Result<()> {
     }
     if let Some(resizable) = shape.resizable {
         disk.resizable = resizable;
+    }
+    if let Some(latency) = &shape.latency {
+        disk.latency = duration(latency, Duration::from_micros(1), "microseconds")?;
     }
     Ok(())
 }

@@ -123,15 +123,16 @@ fn disk() -> impl Strategy<Value = DiskSpec> {
         sector,
         select(DiscardContent::ALL),
         select(FailedFlush::ALL),
-        any::<bool>(),
+        (any::<bool>(), 0..5_000_000u64),
     )
-        .prop_map(|(model, (sector_len, tear), discard, failed_flush, resizable)| DiskSpec {
+        .prop_map(|(model, (sector_len, tear), discard, failed_flush, rest)| DiskSpec {
             model,
             sector_len,
             tear,
             discard,
             failed_flush,
-            resizable,
+            resizable: rest.0,
+            latency: Duration::from_micros(rest.1),
             ..DiskSpec::new("")
         })
 }

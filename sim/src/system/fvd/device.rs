@@ -1,6 +1,5 @@
 //! An opened image as a device.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +7,8 @@ use plugpull_engine::fvd::{Fvd, PrefetchState};
 use plugpull_engine::{ByteRange, Error, Runtime};
 
 use crate::oracle::Finding;
+use crate::system::fvd::structure;
 use crate::system::{BoxFuture, Device};
-use crate::verdict::Invariant;
 
 /// How often the end of prefetching is looked for.
 const JOB_POLL: Duration = Duration::from_millis(10);
@@ -55,23 +54,11 @@ impl Device for FvdDevice {
         })
     }
 
-    /// F-INJ: no two virtual chunks on one physical chunk, and every id in the data storage.
+    fn job_is_running(&self) -> bool {
+        self.fvd.prefetch_state() == PrefetchState::Running
+    }
+
     fn check(&self) -> Option<Finding> {
-        let limit = self.fvd.geometry().physical_limit(self.fvd.disks().data.len());
-        let table = self.fvd.state().maps.table;
-        let mut owners = BTreeMap::new();
-        for chunk in 0..table.len() {
-            let Some(entry) = table.get(chunk) else { continue };
-            let physical = entry.physical;
-            let message = match owners.insert(physical, chunk) {
-                Some(other) => format!("chunks {other} and {chunk} share physical chunk {physical}"),
-                None if physical >= limit => {
-                    format!("chunk {chunk} is physical chunk {physical}, the data has {limit}")
-                }
-                None => continue,
-            };
-            return Some(Finding { invariant: Invariant::FInj, message });
-        }
-        None
+        structure::injective(&self.fvd).or_else(|| structure::local_blocks_are_mapped(&self.fvd))
     }
 }

@@ -7,6 +7,7 @@ mod describe;
 mod device;
 mod resolver;
 mod setup;
+mod structure;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use plugpull_engine::fvd::{Access, Fvd, OpenOptions};
 use plugpull_engine::{ByteRange, Disk, Error, Runtime};
 
 use crate::disk::{DiskSpec, Image};
+use crate::oracle::Finding;
 use crate::system::{BoxFuture, Device, Forbidden, Purpose, System};
 use crate::verdict::Invariant;
 
@@ -38,6 +40,9 @@ pub struct FvdSystem {
     start: Vec<Image>,
     starts_unclean: bool,
     damaged: bool,
+    /// Whether a clean image must have complete maps: not so if the scenario starts from one that
+    /// has not, with stale records in its journal.
+    clean_is_complete: bool,
     initial: Image,
     layout: Layout,
     opening: Opening,
@@ -120,6 +125,14 @@ impl System for FvdSystem {
 
     fn queries(&self) -> &[ByteRange] {
         &self.queries
+    }
+
+    fn check_image(&self, images: &[Image]) -> Option<Finding> {
+        if !self.clean_is_complete {
+            return None;
+        }
+        let data = &images[usize::from(self.opening.has_data)];
+        structure::clean_maps_are_complete(&images[0], data.len())
     }
 
     /// A refused open loses everything that was flushed, unless it refuses because two virtual

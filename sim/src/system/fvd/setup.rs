@@ -21,6 +21,7 @@ use crate::disk::{DiskSpec, Image};
 use crate::oracle::stamp::{self, Origin};
 use crate::scenario::{self, BaseSpec, FvdSpec, PrefetchSpec, StorageContent};
 use crate::system::fvd::describe::Layout;
+use crate::system::fvd::structure;
 use crate::system::fvd::{FvdSystem, Opening};
 use crate::workload::{GuestOp, SetupOp};
 
@@ -84,6 +85,8 @@ impl FvdSystem {
         let mut layout = setup.layout()?;
         let initial = setup.run(spec, &mut layout)?;
         let start = setup.world.visible();
+        let data_len = start[usize::from(spec.data_file)].len();
+        let clean_is_complete = structure::clean_maps_are_complete(&start[0], data_len).is_none();
         let starts_unclean = read_header(&start[0]).is_ok_and(|header| !header.is_clean());
         let opening = Opening {
             access: match spec.access {
@@ -99,6 +102,7 @@ impl FvdSystem {
             start,
             starts_unclean,
             damaged: spec.damaged,
+            clean_is_complete,
             queries: queries(initial.len(), touched),
             initial,
             layout,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures_util::future::{join, select};
-use plugpull_sim::exec::{Step, WorldOptions};
+use plugpull_sim::disk::{DiskSpec, FaultPlan, Image};
+use plugpull_sim::exec::{Step, World, WorldOptions};
 use plugpull_sim::schedule::Fifo;
 
 use super::{ANY, MACRO_STEP, explore, world, write};
@@ -91,4 +92,54 @@ fn a_daemon_neither_keeps_an_execution_going_nor_hides_a_hang() {
     assert_eq!(check(false), ("finished".to_owned(), Duration::ZERO));
     let hang = "nothing can happen any more, and these wait: c0".to_owned();
     assert_eq!(check(true), (hang, SECOND * 5));
+}
+
+#[test]
+fn what_timers_of_one_moment_start_runs_together() {
+    // Each client writes once after its sleep: any order of two sleeps and two completions in which
+    // a completion follows its own sleep.
+    let executions = explore(MACRO_STEP, |world| {
+        for client in 0..2 {
+            let (disk, runtime) = (world.disk(0), world.runtime());
+            world.spawn(&format!("c{client}"), async move {
+                runtime.sleep(SECOND).await;
+                write(&disk, client).await;
+                assert_eq!(runtime.now(), SECOND);
+            });
+        }
+    });
+    assert_eq!(executions.len(), 6);
+}
+
+#[test]
+fn latency_moves_the_clock_when_nothing_else_can_happen() {
+    let spec = DiskSpec { latency: SECOND * 3, ..DiskSpec::new("slow") };
+    let disks = vec![(spec, Image::zeroed(4096), FaultPlan::default())];
+    let mut world = World::new(disks, MACRO_STEP);
+    let (disk, runtime) = (world.disk(0), world.runtime());
+    let woke = world.spawn_value("sleeper", async move {
+        runtime.sleep(SECOND).await;
+        runtime.now()
+    });
+    let runtime = world.runtime();
+    let wrote = world.spawn_value("writer", async move {
+        write(&disk, 0).await;
+        write(&disk, 0).await;
+        runtime.now()
+    });
+    assert_eq!(world.run(&mut Fifo::boxed()), Step::Finished);
+    assert_eq!(woke.take(), Some(SECOND));
+    assert_eq!(wrote.take(), Some(SECOND * 6));
+}
+
+#[test]
+fn a_calm_world_has_no_choices() {
+    let mut world = world(ANY);
+    world.calm();
+    for client in 0..3 {
+        let disk = world.disk(0);
+        world.spawn(&format!("c{client}"), async move { write(&disk, client).await });
+    }
+    assert_eq!(world.run(&mut Fifo::boxed()), Step::Finished);
+    assert!(world.trace().choices.is_empty());
 }

@@ -1,0 +1,153 @@
+//! What the exploration of a scenario costs, on one core.
+//!
+//! `cargo bench -p plugpull-sim --bench crash_states`. All of it goes through [`explore::run`], as
+//! the program does it.
+//!
+//! * `crash_states`: crash states per second of the brute-force reference. Each is realized as
+//!   images, recovered by the engine, read back completely (64 KiB) and judged. What limits the
+//!   rate is memory: every state copies the written pages, and its 64 KiB once from the pages to
+//!   the reader, and compares them once. Opening the image comes next: the header, table and
+//!   journal are read, copied and parsed anew. The search around them is a small part.
+//! * `recoveries`: the same with one power cut inside every recovery. Recovery writes; what the
+//!   disk may be left with is taken stock of after every change, and that is the limit.
+//! * `schedules`: executions per second of the benchmark scenario (two clients, eight writes, three
+//!   flushes, 4 KiB chunks) without power cuts. The limit is the executor, which replays the common
+//!   prefix of every schedule from the start: an execution costs its length, not its new part.
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use plugpull_sim::explore::{self, RunOptions};
+use plugpull_sim::scenario::Scenario;
+use plugpull_sim::verdict::{ScenarioResult, Verdict};
+
+fn main() {
+    divan::main();
+}
+
+const CRASH_STATES: &str = r#"version = 1
+claim = "Every crash state of sixteen sectors in place."
+
+[system]
+kind = "fvd"
+size = "64 KiB"
+base = "none"
+chunk = "4 KiB"
+grow_unit = "64 KiB"
+journal = "4 KiB"
+setup = ["write 0 64K", "flush"]
+
+[disks.image]
+model = "writeback"
+sector = 512
+
+[[client]]
+ops = ["write 0 4K", "write 16K 4K"]
+
+[explore]
+schedules = "fifo"
+ready = "any"
+crashes = "exact"
+recovery_crashes = 0
+
+[expect]
+verdict = "holds"
+reach = []
+"#;
+
+const RECOVERIES: &str = r#"version = 1
+claim = "Recovery of an image with a journal may be cut."
+
+[system]
+kind = "fvd"
+size = "64 KiB"
+base = "none"
+chunk = "4 KiB"
+grow_unit = "4 KiB"
+journal = "4 KiB"
+setup = ["write 0 8K", "flush", "kill"]
+
+[disks.image]
+model = "writeback"
+sector = 512
+
+[[client]]
+ops = ["write 0 3K", "write 16K 3K", "flush", "write 8K 3K"]
+
+[explore]
+schedules = "fifo"
+ready = "any"
+crashes = "exact"
+recovery_crashes = 1
+
+[expect]
+verdict = "holds"
+reach = ["journal-replayed", "maps-written"]
+"#;
+
+/// The scenario `fvd/two_clients_allocate_and_overwrite` without its power cuts.
+const SCHEDULES: &str = r#"version = 1
+claim = "Eight writes and three flushes of two clients."
+
+[system]
+kind = "fvd"
+size = "64 KiB"
+base = "none"
+chunk = "4 KiB"
+grow_unit = "4 KiB"
+journal = "4 KiB"
+setup = ["write 0 8K", "flush", "kill"]
+
+[disks.image]
+model = "writeback"
+sector = 512
+
+[[client]]
+ops = ["write 0 512", "write 16K 512", "write 512 512", "flush", "write 4K 512"]
+
+[[client]]
+ops = ["write 4K 512", "write 1K 512", "flush", "write 16896 512", "write 7K 512", "flush"]
+
+[explore]
+schedules = "exhaustive"
+ready = "macro-step"
+crashes = "none"
+recovery_crashes = 0
+
+[expect]
+verdict = "holds"
+reach = ["chunk-allocated", "storage-grown", "lock-wait", "journal-replayed"]
+"#;
+
+fn scenario(text: &str) -> Scenario {
+    Scenario::parse("bench", text).expect("a valid scenario")
+}
+
+fn explored(scenario: &Scenario) -> ScenarioResult {
+    let result = explore::run(scenario, &RunOptions::default(), &|_| ());
+    assert_eq!(result.verdict, Verdict::Holds, "{:?}", result.violations);
+    result
+}
+
+/// Items are recoveries: one per distinct crash state.
+fn recoveries(bencher: Bencher<'_, '_>, text: &str) {
+    let scenario = scenario(text);
+    let count = explored(&scenario).crashes.recovery_paths;
+    bencher.counter(ItemsCount::new(count)).bench(|| explored(&scenario));
+}
+
+#[divan::bench(name = "crash_states", sample_count = 5)]
+fn in_place(bencher: Bencher<'_, '_>) {
+    recoveries(bencher, CRASH_STATES);
+}
+
+#[divan::bench(name = "recoveries", sample_count = 5)]
+fn nested(bencher: Bencher<'_, '_>) {
+    recoveries(bencher, RECOVERIES);
+}
+
+#[divan::bench(sample_count = 5)]
+fn schedules(bencher: Bencher<'_, '_>) {
+    let scenario = scenario(SCHEDULES);
+    let count = explored(&scenario).schedules.executions;
+    bencher.counter(ItemsCount::new(count)).bench(|| explored(&scenario));
+}
