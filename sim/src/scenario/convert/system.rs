@@ -6,7 +6,9 @@ use plugpull_engine::ByteRange;
 use plugpull_engine::fvd::planted::Bug;
 use toml::Spanned;
 
-use super::value::{duration, multiple, named, positive_u32, size, small, unknown};
+use super::value::{
+    at_most, duration, multiple, named, positive_u32, size, small, sparse_size, unknown,
+};
 use super::{Result, setup};
 use crate::scenario::error::Problem;
 use crate::scenario::file::{self, Text, TextOr};
@@ -18,7 +20,7 @@ use crate::workload::range;
 pub(super) fn fvd(system: &Spanned<file::System>) -> Result<FvdSpec> {
     let shape = system.get_ref();
     named(&shape.kind, "kind of system", &[("fvd", ())])?;
-    let bytes = multiple(&shape.size, 512)?;
+    let bytes = sparse_size(&shape.size)?;
     let compact = compact(system)?;
     let base = base(system, bytes)?;
     if let (Some(holes), Some(_)) = (&shape.detect_holes, &compact) {
@@ -31,18 +33,38 @@ pub(super) fn fvd(system: &Spanned<file::System>) -> Result<FvdSpec> {
     let setup = setup(&shape.setup, bytes, &disks.collect::<Vec<_>>())?;
     let storage = [("zero", StorageContent::Zero), ("old-content", StorageContent::OldContent)];
     let access = [("read-write", Access::ReadWrite), ("read-only", Access::ReadOnly)];
+    let storage = optional(&shape.storage, |text| named(text, "storage", &storage))?;
+    at_most(&shape.size, held_bytes(bytes, compact, base.as_ref(), storage))?;
     Ok(FvdSpec {
         size: bytes,
         compact,
         base,
         journal,
         data_file: shape.data_file,
-        storage: optional(&shape.storage, |text| named(text, "storage", &storage))?,
+        storage,
         access: optional(&shape.access, |text| named(text, "access", &access))?,
         setup,
         damaged: shape.damaged,
         planted: planted(&shape.planted)?,
     })
+}
+
+/// The most that any one part of a fresh image holds in memory: table, bitmap, content of the base
+/// outside its holes, old content of the storage.
+fn held_bytes(
+    size: u64,
+    compact: Option<CompactSpec>,
+    base: Option<&BaseSpec>,
+    storage: StorageContent,
+) -> u64 {
+    let table = compact.map_or(0, |compact| 4 * size.div_ceil(compact.chunk));
+    let bitmap = base.map_or(0, |base| base.len.div_ceil(base.block).div_ceil(8));
+    let content = base.map_or(0, |base| {
+        let holes = base.holes.iter().map(|hole| hole.len).fold(0, u64::saturating_add);
+        base.len.saturating_sub(holes)
+    });
+    let old = if storage == StorageContent::OldContent { size } else { 0 };
+    table.max(bitmap).max(content).max(old)
 }
 
 /// A value, or the default if it is not given.
@@ -97,7 +119,7 @@ fn base(system: &Spanned<file::System>, size_of_disk: u64) -> Result<Option<Base
     let (len, holes) = match shape.base.as_ref().map(|base| (base, base.get_ref())) {
         Some((_, TextOr::Text(text))) if text == "pattern" => (size_of_disk, Vec::new()),
         Some((_, TextOr::Table(base))) => {
-            let len = multiple(&base.len, 512)?;
+            let len = sparse_size(&base.len)?;
             let hole = |text| hole(text, len);
             (len, base.holes.iter().map(hole).collect::<Result<_>>()?)
         }
