@@ -1,19 +1,21 @@
-//! Disks that answer every request at once, for code that runs alone: recovery after a power cut,
-//! the queries that follow, and later sessions of one client.
+//! Disks that answer as soon as somebody waits, for code that runs alone: recovery after a power
+//! cut, the queries that follow, and later sessions of one client.
 //!
-//! With a single task and disks that complete each request inside its submission there is one
-//! schedule only, the first-in first-out one, and no scheduler is needed: a future runs to its end
-//! in one poll. Whenever what a power cut could leave behind changes, the world notes a
-//! [`CrashPoint`], so that recovery can be cut in turn.
+//! There is one schedule only, the first-in first-out one: requests are in flight from their
+//! submission until their future is polled, and then all requests before them complete first. So
+//! a flush submitted beside a write does not cover it. Coins come up true and no disk fails. No
+//! scheduler is needed: a future that awaits its requests one by one runs to its end in one poll.
+//! Whenever what a power cut could leave behind changes, the world notes a [`CrashPoint`], so that
+//! recovery can be cut in turn.
 //!
 //! Every run has a bound on disk requests ([`REQUESTS_MAX`]); code that reaches it is not
 //! answered any more, and the run ends as [`Stuck`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -53,6 +55,9 @@ struct State {
     disks: Vec<DiskState>,
     task: TaskId,
     requests: u32,
+    in_flight: VecDeque<InFlight>,
+    /// Replies of requests that were completed before anybody asked for them.
+    replies: BTreeMap<u32, Reply>,
     watching: bool,
     phase: usize,
     points: Vec<CrashPoint>,
@@ -61,6 +66,13 @@ struct State {
     spawned: Vec<BoxTask>,
     now: Duration,
     deadlines: BTreeSet<Duration>,
+}
+
+/// A request that was submitted and not completed.
+struct InFlight {
+    index: usize,
+    number: u32,
+    changes: bool,
 }
 
 impl DirectWorld {
@@ -77,6 +89,8 @@ impl DirectWorld {
             disks,
             task: TaskId::harness(),
             requests: 0,
+            in_flight: VecDeque::new(),
+            replies: BTreeMap::new(),
             watching,
             phase: 0,
             points: Vec::new(),
@@ -94,14 +108,14 @@ impl DirectWorld {
     pub fn disks(&self) -> Vec<Arc<dyn Disk>> {
         let count = self.state.write(|state| state.disks.len());
         (0..count)
-            .map(|index| Arc::new(DirectDisk { world: self.clone(), index }) as Arc<dyn Disk>)
+            .map(|index| Arc::new(DirectDisk { world: self.handle(), index }) as Arc<dyn Disk>)
             .collect()
     }
 
     /// The runtime for code on these disks.
     #[must_use]
     pub fn runtime(&self) -> Arc<dyn Runtime> {
-        Arc::new(DirectRuntime { world: self.clone() })
+        Arc::new(DirectRuntime { world: self.handle() })
     }
 
     /// Crash points noted from now on carry this number.
@@ -142,7 +156,12 @@ impl DirectWorld {
         self.state.write(|state| state.last_key.is_some())
     }
 
-    /// Runs `future` to its end, and whatever it spawned as far as it gets.
+    fn handle(&self) -> Handle {
+        Handle { state: Arc::downgrade(&self.state) }
+    }
+
+    /// Runs `future` to its end, and the tasks of the world as far as they get meanwhile. Tasks
+    /// that have not ended go on in the next run.
     ///
     /// # Errors
     /// If it waits for something that nobody will bring.
@@ -151,19 +170,37 @@ impl DirectWorld {
         let flag = Arc::new(WokenFlag(AtomicBool::new(true)));
         let waker = Waker::from(flag.clone());
         let mut context = Context::from_waker(&waker);
-        let mut tasks: Vec<BoxTask> = Vec::new();
+        let mut value = None;
         loop {
             flag.0.store(false, Ordering::Relaxed);
-            if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            if value.is_none()
+                && let Poll::Ready(ready) = future.as_mut().poll(&mut context)
+            {
+                value = Some(ready);
+            }
+            let more = self.poll_tasks(&mut context);
+            if flag.0.load(Ordering::Relaxed) || more {
+                continue;
+            }
+            if let Some(value) = value {
                 return Ok(value);
             }
-            tasks.append(&mut self.state.write(|state| std::mem::take(&mut state.spawned)));
-            tasks.retain_mut(|task| task.as_mut().poll(&mut context).is_pending());
-            let more = self.state.write(|state| !state.spawned.is_empty());
-            if !flag.0.load(Ordering::Relaxed) && !more && !self.advance_clock() {
+            if !self.advance_clock() {
                 return Err(self.stuck());
             }
         }
+    }
+
+    /// Lets every task run once; whether that spawned more.
+    fn poll_tasks(&self, context: &mut Context<'_>) -> bool {
+        let mut tasks = self.state.write(|state| std::mem::take(&mut state.spawned));
+        tasks.retain_mut(|task| task.as_mut().poll(context).is_pending());
+        self.state.write(|state| {
+            let more = !state.spawned.is_empty();
+            tasks.append(&mut state.spawned);
+            state.spawned = tasks;
+            more
+        })
     }
 
     /// Moves the clock to the next deadline; false if there is none.
@@ -186,26 +223,40 @@ impl DirectWorld {
         };
         Stuck { reason }
     }
-
-    /// Submits and completes a request; `None` once the bound is reached.
-    fn request(&self, index: usize, op: Op) -> Option<Reply> {
-        self.state.write(|state| {
-            state.requests += 1;
-            if state.requests > REQUESTS_MAX {
-                return None;
-            }
-            let changes = op.kind() != OpKind::Read;
-            let id = RequestId { task: state.task, number: state.requests };
-            state.disks[index].submit(id, op);
-            state.note(changes);
-            let reply = state.disks[index].complete(id, Outcome::Done);
-            state.note(changes);
-            Some(reply)
-        })
-    }
 }
 
 impl State {
+    /// Submits a request; its number, or none once the bound is reached.
+    fn submit(&mut self, index: usize, op: Op) -> Option<u32> {
+        self.requests += 1;
+        if self.requests > REQUESTS_MAX {
+            return None;
+        }
+        let changes = op.kind() != OpKind::Read;
+        let number = self.requests;
+        self.disks[index].submit(RequestId { task: self.task, number }, op);
+        self.note(changes);
+        self.in_flight.push_back(InFlight { index, number, changes });
+        Some(number)
+    }
+
+    /// Completes requests in the order of their submission until `number` is; its reply.
+    fn complete_until(&mut self, number: u32) -> Reply {
+        if let Some(reply) = self.replies.remove(&number) {
+            return reply;
+        }
+        loop {
+            let next = self.in_flight.pop_front().expect("the request is in flight");
+            let id = RequestId { task: self.task, number: next.number };
+            let reply = self.disks[next.index].complete(id, Outcome::Done);
+            self.note(next.changes);
+            if next.number == number {
+                return reply;
+            }
+            self.replies.insert(next.number, reply);
+        }
+    }
+
     fn note(&mut self, changes: bool) {
         if !changes {
             return;
@@ -244,30 +295,61 @@ impl Wake for WokenFlag {
     }
 }
 
+/// What code in the world holds of it. Tasks live in the world, so what they hold must not keep it
+/// alive.
+#[derive(Clone)]
+struct Handle {
+    state: Weak<Shared<State>>,
+}
+
+impl Handle {
+    /// Uses the world, if it is still there: destructors may run after it.
+    fn with<R>(&self, used: impl FnOnce(&mut State) -> R) -> Option<R> {
+        self.state.upgrade().map(|state| state.write(used))
+    }
+}
+
 struct DirectDisk {
-    world: DirectWorld,
+    world: Handle,
     index: usize,
 }
 
+/// A request in flight. Whoever waits for it lets all requests before it complete first.
+struct Pending {
+    world: Handle,
+    number: Option<u32>,
+}
+
+impl Future for Pending {
+    type Output = Reply;
+
+    fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Reply> {
+        let reply =
+            self.number.and_then(|number| self.world.with(|state| state.complete_until(number)));
+        reply.map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
 impl DirectDisk {
-    fn request(&self, op: Op) -> IoFuture<Vec<u8>> {
-        match self.world.request(self.index, op) {
-            Some(reply) => Box::pin(std::future::ready(reply)),
-            None => Box::pin(std::future::pending()),
-        }
+    fn request(&self, op: Op) -> Pending {
+        let number = self.world.with(|state| state.submit(self.index, op)).flatten();
+        Pending { world: self.world.clone(), number }
     }
 
     fn request_unit(&self, op: Op) -> IoFuture<()> {
-        match self.world.request(self.index, op) {
-            Some(reply) => Box::pin(std::future::ready(reply.map(drop))),
-            None => Box::pin(std::future::pending()),
-        }
+        let request = self.request(op);
+        Box::pin(async move { request.await.map(drop) })
+    }
+
+    fn look<R>(&self, look: impl FnOnce(&DiskState) -> R) -> R {
+        let seen = self.world.with(|state| look(&state.disks[self.index]));
+        seen.expect("a disk is used while its world is there")
     }
 }
 
 impl Disk for DirectDisk {
     fn read(&self, offset: u64, len: usize) -> IoFuture<Vec<u8>> {
-        self.request(Op::Read { offset, len })
+        Box::pin(self.request(Op::Read { offset, len }))
     }
 
     fn write(&self, offset: u64, data: Vec<u8>, flags: WriteFlags) -> IoFuture<()> {
@@ -287,25 +369,26 @@ impl Disk for DirectDisk {
     }
 
     fn len(&self) -> u64 {
-        self.world.state.write(|state| state.disks[self.index].len())
+        self.look(DiskState::len)
     }
 
     fn properties(&self) -> DiskProperties {
-        self.world.state.write(|state| state.disks[self.index].spec().properties())
+        self.look(|disk| disk.spec().properties())
     }
 }
 
 struct DirectRuntime {
-    world: DirectWorld,
+    world: Handle,
 }
 
 impl Runtime for DirectRuntime {
     fn spawn(&self, _name: &'static str, task: BoxTask) {
-        self.world.state.write(|state| state.spawned.push(task));
+        // Without a world there is nobody to run it.
+        self.world.with(|state| state.spawned.push(task));
     }
 
     fn now(&self) -> Duration {
-        self.world.state.write(|state| state.now)
+        self.world.with(|state| state.now).unwrap_or_default()
     }
 
     fn sleep(&self, duration: Duration) -> BoxTask {
@@ -318,12 +401,12 @@ impl Runtime for DirectRuntime {
     }
 
     fn event(&self, event: &'static str) {
-        self.world.state.write(|state| state.events.insert(event));
+        self.world.with(|state| state.events.insert(event));
     }
 }
 
 struct Sleep {
-    world: DirectWorld,
+    world: Handle,
     deadline: Duration,
 }
 
@@ -332,12 +415,13 @@ impl Future for Sleep {
 
     /// Polled again after every move of the clock, because a run polls everything.
     fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<()> {
-        self.world.state.write(|state| {
-            if state.now >= self.deadline {
-                return Poll::Ready(());
+        let over = self.world.with(|state| {
+            let over = state.now >= self.deadline;
+            if !over {
+                state.deadlines.insert(self.deadline);
             }
-            state.deadlines.insert(self.deadline);
-            Poll::Pending
-        })
+            over
+        });
+        if over == Some(true) { Poll::Ready(()) } else { Poll::Pending }
     }
 }

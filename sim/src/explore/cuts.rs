@@ -22,6 +22,9 @@ use crate::scenario::PowerCut;
 use crate::system::{Device, Purpose, System};
 use crate::verdict::Invariant;
 
+/// The place of a cut after a recovery that came to its end and was read: no other cut has it.
+const SETTLED: u64 = 1 << 40;
+
 /// How far the search may still go from a crash point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reach {
@@ -205,7 +208,10 @@ impl Cuts {
     /// What only shows when recovery is cut and repeated breaks F-REPLAY as well.
     fn report_lost(&self, finding: Finding, report: Report<'_>) -> ControlFlow<()> {
         let cuts = self.chain.clone();
-        let repeated = matches!(&cuts[..], [.., first, second] if first.session == second.session);
+        let repeated = matches!(
+            &cuts[..],
+            [.., first, second] if first.session == second.session && second.at != SETTLED
+        );
         let message = format!("recovery that was cut and repeated: {}", finding.message);
         report(Violation { finding, cuts: cuts.clone() })?;
         if !repeated {
@@ -231,6 +237,10 @@ impl Cuts {
                 return Err(Finding { invariant: self.system.refusal(&error), message });
             }
         };
+        if self.system.is_read_only() && world.changed() {
+            let message = "recovery of a read-only device changes a disk".to_owned();
+            return Err(Finding { invariant: Invariant::EOpen, message });
+        }
         // Structure first: its violations say more than the content that they lead to. But a
         // search that wants the content's goes on to it.
         if let Some(finding) = device.check() {
@@ -271,13 +281,12 @@ impl Cuts {
         let Some(content) = recovered.content else { return ControlFlow::Continue(()) };
         if let Some(recovery_cuts) = reach.recovery_cuts.checked_sub(1) {
             let inner = Reach { recovery_cuts, ..reach };
-            let end = recovered.points.len() as u64;
             for (at, point) in (0..).zip(recovered.points) {
                 self.point(point.spaces, at, obligations, inner, report)?;
             }
             let settled = Obligations::exactly(&content);
             let last = Reach { recovery_cuts: 0, sessions_done: self.later.len() };
-            self.point(world.crash_spaces(), end, &settled, last, report)?;
+            self.point(world.crash_spaces(), SETTLED, &settled, last, report)?;
         }
         let Some(session) = self.later.get(reach.sessions_done).cloned() else {
             return ControlFlow::Continue(());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use plugpull_engine::sync::Shared;
 use plugpull_engine::{Disk, Error};
 
-use crate::disk::Image;
+use crate::disk::{Image, OpKind};
 use crate::exec::{Label, Output, World};
 use crate::explore::found::{Cut, Found};
 use crate::explore::plan::Plan;
@@ -20,6 +20,8 @@ pub(crate) struct Execution {
     pub(crate) world: World,
     guest: SharedGuest,
     stage: Stage,
+    /// The named things that had happened when the clients had ended.
+    events_of_clients: Option<BTreeSet<&'static str>>,
     /// What a power cut must leave, and the moment of the model that it belongs to.
     obligations: Option<(Moment, Arc<Obligations>)>,
 }
@@ -43,11 +45,24 @@ impl Execution {
         let open = plan.system.open(handles, world.runtime(), Purpose::Workload);
         let opening = world.spawn_value("open", open);
         let guest = Arc::new(Shared::new(Guest::default()));
-        Self { world, guest, stage: Stage::Opening(opening), obligations: None }
+        Self {
+            world,
+            guest,
+            stage: Stage::Opening(opening),
+            events_of_clients: None,
+            obligations: None,
+        }
     }
 
     /// Takes note of an event; the finding that a client made in it, if any.
-    pub(crate) fn observe(&self, label: &Label) -> Option<Finding> {
+    pub(crate) fn observe(&self, plan: &Plan, label: &Label) -> Option<Finding> {
+        if let Label::Complete { request, .. } = label
+            && plan.system.is_read_only()
+            && !matches!(request.kind, OpKind::Read | OpKind::Flush)
+        {
+            let message = format!("a read-only device changes a disk: {label}");
+            return Some(Finding { invariant: Invariant::EOpen, message });
+        }
         self.guest.write(|guest| {
             guest.observe(label);
             guest.finding.take()
@@ -97,6 +112,8 @@ impl Execution {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Running(device) if !self.guest.read(|guest| guest.closed) => {
                 self.world.calm();
+                // What reading back brings about is not the scenario's doing.
+                self.events_of_clients = Some(self.events());
                 self.stage = Stage::Verifying(self.start_verifying(plan, device));
                 Ok(true)
             }
@@ -121,6 +138,9 @@ impl Execution {
 
     /// The named things that have happened.
     pub(crate) fn events(&self) -> BTreeSet<&'static str> {
+        if let Some(events) = &self.events_of_clients {
+            return events.clone();
+        }
         let mut events = self.world.events();
         self.guest.read(|guest| events.extend(&guest.events));
         events
@@ -170,7 +190,7 @@ impl Execution {
     fn start_verifying(&mut self, plan: &Plan, device: Arc<dyn Device>) -> Output<Option<Finding>> {
         let expected = self.guest.read(|guest| Obligations::quiescent(&guest.model, &plan.initial));
         let queries = plan.system.queries().to_vec();
-        let guest = Arc::clone(&self.guest);
+        let may_fail = plan.has_lasting_faults();
         self.world.spawn_value("verify", async move {
             for query in queries {
                 match device.read(query).await {
@@ -180,11 +200,11 @@ impl Execution {
                             return finding;
                         }
                     }
-                    Err(error) if !guest.read(Guest::had_faults) => {
+                    Err(_) if may_fail => {}
+                    Err(error) => {
                         let message = format!("guest range {query} cannot be read: {error}");
                         return Some(Finding { invariant: Invariant::ELocal, message });
                     }
-                    Err(_) => {}
                 }
             }
             device.check()

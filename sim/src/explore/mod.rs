@@ -88,7 +88,8 @@ pub fn replay(scenario: &Scenario, step: &mut dyn FnMut(&str)) -> ReplayEnd {
         Ok(plan) => plan,
         Err(why) => return ReplayEnd::Diverged(why),
     };
-    plan.wanted = None;
+    // Others may come first on the way; the search that found it went on past them too.
+    plan.wanted = Some(way.invariant);
     plan.crashes = !way.crashes.is_empty();
     let mut cuts = Cuts::new(Arc::clone(&plan.system), explorer(scenario), plan.later.clone());
     cuts.follow(way.crashes.clone());
@@ -98,7 +99,8 @@ pub fn replay(scenario: &Scenario, step: &mut dyn FnMut(&str)) -> ReplayEnd {
     if let Some(why) = outcome.broken.or(cuts.misfit.take()) {
         return ReplayEnd::Diverged(why);
     }
-    let Some(found) = outcome.found.into_iter().next() else { return ReplayEnd::Held };
+    // The wanted one, if it was found, ended the replay.
+    let Some(found) = outcome.found.into_iter().next_back() else { return ReplayEnd::Held };
     let violation = counterexample::violation(scenario, &plan, found);
     for line in &violation.story {
         step(line);
@@ -158,7 +160,7 @@ fn result(
                 && outcome.capped == 0
                 && !matches!(scenario.explore.schedules, Schedules::Random { .. }),
         },
-        crashes: crash_reach(scenario, &cuts, outcome.finished),
+        crashes: crash_reach(scenario, &cuts, outcome.finished, outcome.capped),
         goals: Goals { met, unmet },
         bounds: bounds(scenario),
         incomplete,
@@ -167,7 +169,7 @@ fn result(
     }
 }
 
-fn crash_reach(scenario: &Scenario, cuts: &Cuts, finished: bool) -> CrashReach {
+fn crash_reach(scenario: &Scenario, cuts: &Cuts, finished: bool, capped: u64) -> CrashReach {
     let mode = match scenario.explore.crashes {
         Crashes::Exact => "exact",
         Crashes::None => "none",
@@ -182,7 +184,7 @@ fn crash_reach(scenario: &Scenario, cuts: &Cuts, finished: bool) -> CrashReach {
         queries: counts.queries,
         depth: scenario.explore.recovery_crashes,
         certificate: counts.states == counts.visited,
-        complete: finished && counts.states == counts.visited,
+        complete: finished && capped == 0 && counts.states == counts.visited,
     }
 }
 
@@ -224,10 +226,17 @@ fn bounds(scenario: &Scenario) -> Vec<String> {
         Crashes::None => bounds.push("no power cut".to_owned()),
         Crashes::Exact | Crashes::Sampled { .. } => {
             bounds.push(format!("power cuts during recovery: {}", explore.recovery_crashes));
+            bounds.push(
+                "after a power cut: one schedule, first in, first out; no fault, no background job"
+                    .to_owned(),
+            );
         }
     }
     if explore.faults.any.errors > 0 {
         bounds.push(format!("failing requests per disk: {}", explore.faults.any.errors));
+    }
+    if !explore.faults.placed.is_empty() {
+        bounds.push(format!("placed faults: {}", explore.faults.placed.len()));
     }
     if explore.cancel > 0 {
         bounds.push(format!("cancelled requests: {}", explore.cancel));

@@ -31,6 +31,13 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether a disk may go on failing when no new fault hits.
+    pub(crate) fn has_lasting_faults(&self) -> bool {
+        self.faults.iter().any(|plan| {
+            !plan.bad_sectors.is_empty() || plan.faults.iter().any(|fault| fault.permanent)
+        })
+    }
+
     /// Sets the scenario up.
     ///
     /// # Errors

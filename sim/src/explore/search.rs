@@ -102,7 +102,7 @@ impl<'a> Search<'a> {
                     if let Some(listener) = &mut self.listener {
                         listener(&format!("step {step}: {label}"));
                     }
-                    if let Some(finding) = execution.observe(&label) {
+                    if let Some(finding) = execution.observe(self.plan, &label) {
                         self.live(execution, finding)?;
                     }
                     if step >= strategy.first_new_step() && !execution.is_verifying() {

@@ -7,7 +7,7 @@ use plugpull_engine::sync::Shared;
 use plugpull_engine::{ByteRange, Error, ErrorKind};
 
 use crate::disk::{Image, OpKind};
-use crate::exec::{Label, OutcomeLabel, WorldHandle};
+use crate::exec::{Label, Name, OutcomeLabel, WorldHandle};
 use crate::oracle::{End, Finding, Obligations, SectorModel, stamp};
 use crate::system::Device;
 use crate::verdict::Invariant;
@@ -26,7 +26,8 @@ pub(crate) struct Guest {
     pub(crate) closed: bool,
     /// What happened on this side of the disks and is a goal by name.
     pub(crate) events: BTreeSet<&'static str>,
-    faults: u64,
+    /// Which disk requests went wrong: whose, by the name of its harness task, and of which kind.
+    faults: Vec<(Name, OpKind)>,
     flush_failed: bool,
     close_succeeded: bool,
 }
@@ -40,7 +41,7 @@ impl Guest {
         match label {
             Label::Complete { request, outcome } => {
                 if *outcome != OutcomeLabel::Done {
-                    self.faults += 1;
+                    self.faults.push((request.task.root_name(), request.kind));
                     self.flush_failed |= request.kind == OpKind::Flush;
                     self.events.insert(failed(request.kind));
                 }
@@ -57,21 +58,29 @@ impl Guest {
 
     /// Whether any request to a disk has failed or gone wrong so far.
     pub(crate) fn had_faults(&self) -> bool {
-        self.faults > 0
+        !self.faults.is_empty()
     }
 
     fn report(&mut self, finding: Finding) {
         self.finding.get_or_insert(finding);
     }
 
-    /// A request may fail if a fault hit while it was running, if a flush failed before (from then
-    /// on nothing can be promised until the device is opened again), or if the device is closed.
-    fn excuses(&mut self, error: &Error, faults_before: u64) -> bool {
-        if self.closed && error.kind() == ErrorKind::Closed {
-            self.events.insert("request-refused");
-            return true;
+    /// A request may fail (E-LOCAL) if a fault hit a disk request of its own client while it was
+    /// running, or a flush, which clients share. From the first failed flush on nothing can be
+    /// promised until the device is opened again, but reads go on. A closed device refuses all.
+    fn excuses(&mut self, error: &Error, op: &GuestOp, client: Name, faults_before: usize) -> bool {
+        match error.kind() {
+            ErrorKind::Closed if self.closed => {
+                self.events.insert("request-refused");
+                return true;
+            }
+            ErrorKind::BarrierLost if self.flush_failed => {
+                return !matches!(op, GuestOp::Read { .. });
+            }
+            _ => {}
         }
-        self.faults > faults_before || (self.flush_failed && error.kind() == ErrorKind::BarrierLost)
+        let mut own = self.faults[faults_before..].iter();
+        own.any(|(root, kind)| *root == client || *kind == OpKind::Flush)
     }
 }
 
@@ -104,7 +113,7 @@ impl Client {
     }
 
     async fn op(&self, index: u64, op: &GuestOp) {
-        let faults = self.guest.write(|guest| guest.faults);
+        let faults = self.guest.write(|guest| guest.faults.len());
         let result = match *op {
             GuestOp::Write { offset, len } => self.write(index, offset, len).await,
             GuestOp::Read { offset, len } => self.read(index, offset, len).await,
@@ -132,7 +141,8 @@ impl Client {
             };
             guest.log.push(format!("c{}.{index} {op}: {end}", self.number));
             let Some(Err(error)) = result else { return };
-            if !guest.excuses(&error, faults) {
+            let client = Name::new(&format!("c{}", self.number));
+            if !guest.excuses(&error, op, client, faults) {
                 let message = format!(
                     "c{}.{index} {op} fails although no fault hit it: {error}",
                     self.number

@@ -49,6 +49,9 @@ pub trait System: Send + Sync {
     /// What the disks hold when the exploration starts. All of it is durable.
     fn start(&self) -> &[Image];
 
+    /// Whether the device is opened for reading only, so that no disk may change.
+    fn is_read_only(&self) -> bool;
+
     /// Whether the start images need recovery, so that opening them writes.
     fn recovers_at_start(&self) -> bool;
 

@@ -97,6 +97,10 @@ impl System for FvdSystem {
         &self.start
     }
 
+    fn is_read_only(&self) -> bool {
+        self.opening.access == Access::ReadOnly
+    }
+
     fn recovers_at_start(&self) -> bool {
         self.starts_unclean
     }
