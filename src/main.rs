@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     let result = std::panic::catch_unwind(work).unwrap_or_else(|_| {
         Err(Failure::Broken("a panic inside plugpull: this is a bug, please report it".to_owned()))
     });
-    match result {
+    match result.and_then(|code| output::check().map(|()| code)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             output::complain(&failure);

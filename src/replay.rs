@@ -56,6 +56,6 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
 }
 
 fn tell(invariant: Invariant, message: &str) {
-    output::line(&format!("  {invariant}: {message}"));
+    output::line(&format!("  {invariant}: {}", output::plain(message)));
     output::line(&format!("  {}", invariant.sentence()));
 }

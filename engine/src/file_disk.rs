@@ -14,6 +14,22 @@ use crate::disk::{Disk, DiskError, DiskErrorKind, DiskProperties, IoFuture, Writ
 /// Bytes zeroed by one write when a range is discarded.
 const ZERO_PIECE_LEN: u64 = 64 * 1024;
 
+/// A file's name for people: control characters are escaped, so that a name which somebody else
+/// chose cannot play tricks on a terminal or look like a second line.
+#[must_use]
+pub fn shown(path: &Path) -> String {
+    let plain = |c: char| matches!(c, '\'' | '"' | '\\');
+    let name = path.to_string_lossy();
+    name.chars().fold(String::new(), |mut text, c| {
+        if plain(c) {
+            text.push(c)
+        } else {
+            text.extend(c.escape_debug())
+        }
+        text
+    })
+}
+
 /// How to open a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileMode {
@@ -52,14 +68,21 @@ impl FileDisk {
             FileMode::ReadOnly | FileMode::ReadWrite => &mut options,
         };
         let named = |error: io::Error| {
-            DiskError::new(error_kind(&error), format!("{}: {error}", path.display()))
+            DiskError::new(error_kind(&error), format!("{}: {error}", shown(path)))
         };
+        let special = || {
+            let detail = format!("{}: neither a file nor a block device", shown(path));
+            DiskError::new(DiskErrorKind::Io, detail)
+        };
+        // Before it is opened: opening a pipe waits for somebody at its other end.
+        if std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
+            return Err(special());
+        }
         let file = options.open(path).map_err(named)?;
         let kind = file.metadata().map_err(named)?.file_type();
         let is_device = kind.is_block_device();
         if !kind.is_file() && !is_device {
-            let detail = format!("{}: neither a file nor a block device", path.display());
-            return Err(DiskError::new(DiskErrorKind::Io, detail));
+            return Err(special());
         }
         let len = AtomicU64::new(length(&file).map_err(named)?);
         Ok(Self { file, len, is_device, writable })

@@ -27,6 +27,12 @@ struct Text {
     styled: bool,
 }
 
+/// What the author of a scenario wrote: control characters are escaped, a terminal would obey them.
+fn plain(text: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    text.chars().map(escaped).collect()
+}
+
 impl Text {
     fn line(&mut self, line: fmt::Arguments<'_>) {
         self.out.write_fmt(line).expect("a string takes everything");
@@ -65,7 +71,7 @@ impl Text {
         self.line(format_args!(""));
         let path = self.word(&scenario.path, 0, AnsiColor::Red);
         self.line(format_args!("{path}"));
-        self.line(format_args!("  claim: {}", scenario.claim));
+        self.line(format_args!("  claim: {}", plain(&scenario.claim)));
         let expected = ExpectedText(scenario.expect.verdict);
         self.line(format_args!("  expected {expected}, found {}", result.verdict));
         self.list("disks", result.disks.iter().map(|(name, model)| format!("{name} {model}")));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use plugpull_engine::ByteRange;
 use plugpull_engine::LocalRuntime;
+use plugpull_engine::file_disk::shown;
 use plugpull_engine::fvd::Access;
 
 use super::copy::{first_data, first_difference};
@@ -46,7 +47,7 @@ pub(super) async fn run(args: Args, runtime: &LocalRuntime) -> Result<u8, Failur
     let rest = ByteRange::between(both, longer.len());
     let lengths = format!("{} and {} bytes", a.len(), b.len());
     if let Some(offset) = first_data(longer, rest).await? {
-        let name = longer.file.display();
+        let name = shown(&longer.file);
         output::line(&format!("the first difference is at byte {offset}: only {name} has it"));
         return Ok(1);
     }

@@ -113,6 +113,11 @@ async fn fvd(args: &Args, runtime: &LocalRuntime) -> Result<(), Failure> {
         options.data_file.clone_from(name);
         "raw".clone_into(&mut options.data_file_fmt);
     }
+    if let Some(name) = &args.data_file
+        && beside(&args.image, name) == args.image
+    {
+        return Err(file_error(&args.image, "cannot be its own data file; name another"));
+    }
     let new = NewFile::start(&args.image, args.force)?;
     create(&*new.disk()?, &options, base.as_deref())
         .await

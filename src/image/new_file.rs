@@ -1,15 +1,16 @@
 //! Files that appear under their name only when they are complete.
 
 use std::fs::{File, Permissions};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use plugpull_engine::Disk;
-use plugpull_engine::file_disk::{FileDisk, FileMode};
+use plugpull_engine::file_disk::{FileDisk, FileMode, shown};
 use tempfile::NamedTempFile;
 
-use super::error::{disk_error, file_error};
+use super::error::{disk_error, file_error, io_error};
 use crate::failure::Failure;
 
 /// A file in the making, beside where it will be.
@@ -37,8 +38,19 @@ impl NewFile {
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(folder(path))
             // The name in the error is that of the partial file: nothing the user knows.
-            .map_err(|error| file_error(path, format_args!("cannot be made: {}", error.kind())))?;
+            .map_err(|error| match error.kind() {
+                ErrorKind::NotFound => {
+                    let folder = shown(folder(path));
+                    file_error(path, format_args!("cannot be made: there is no folder {folder}"))
+                }
+                kind => file_error(path, format_args!("cannot be made: {kind}")),
+            })?;
         Ok(Self { file, path: path.to_owned(), force })
+    }
+
+    /// Writes what comes next.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
     }
 
     /// The file as a disk.
@@ -51,7 +63,7 @@ impl NewFile {
     /// Gives the file its name, once its content is durable.
     pub(super) fn finish(self) -> Result<(), Failure> {
         let path = self.path;
-        self.file.as_file().sync_all().map_err(|error| file_error(&path, error))?;
+        self.file.as_file().sync_all().map_err(|error| io_error(&path, &error))?;
         let named =
             if self.force { self.file.persist(&path) } else { self.file.persist_noclobber(&path) };
         named.map_err(|error| file_error(&path, error.error))?;

@@ -1,14 +1,13 @@
 //! `plugpull image read`.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::PathBuf;
 
 use plugpull_engine::ByteRange;
 use plugpull_engine::LocalRuntime;
 use plugpull_engine::fvd::Access;
 
-use super::error::file_error;
+use super::error::{file_error, io_error};
+use super::new_file::NewFile;
 use super::open::Source;
 use super::resolver::{Consent, Instead};
 use super::size::{pieces, size};
@@ -28,6 +27,9 @@ pub(crate) struct Args {
     /// Where to write them [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Replace an output file that exists
+    #[arg(long, requires = "output")]
+    force: bool,
     #[command(flatten)]
     consent: Consent,
     #[command(flatten)]
@@ -43,17 +45,20 @@ pub(super) async fn run(args: Args, runtime: &LocalRuntime) -> Result<u8, Failur
     }
     let mut file = match &args.output {
         None => None,
-        Some(path) => Some(File::create(path).map_err(|error| file_error(path, error))?),
+        Some(path) => Some(NewFile::start(path, args.force)?),
     };
     for piece in pieces(range) {
         let bytes = guest.read(piece).await?;
         match (&mut file, &args.output) {
             (Some(file), Some(path)) => {
-                file.write_all(&bytes).map_err(|error| file_error(path, error))?;
+                file.append(&bytes).map_err(|error| io_error(path, &error))?;
             }
             _ => output::bytes(&bytes)
                 .map_err(|error| Failure::input(format!("standard output: {error}")))?,
         }
+    }
+    if let Some(file) = file {
+        file.finish()?;
     }
     Ok(0)
 }

@@ -1,6 +1,8 @@
 //! Files that an image names: opened only with the user's consent, beside the image, as the format
 //! that the image says, and raw if it says none.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +12,8 @@ use plugpull_engine::fvd::planted::PlantedBugs;
 use plugpull_engine::fvd::resolver::{BoxFuture, Resolver, Role};
 use plugpull_engine::fvd::{Access, Fvd, FvdDisk, OpenOptions};
 use plugpull_engine::{Disk, Error};
+
+use super::error::OPEN_NAMED;
 
 /// How many images may lie on top of each other: an image could name itself as its base.
 const CHAIN_MAX: u32 = 16;
@@ -81,8 +85,13 @@ impl Files {
         };
         let disk: Arc<dyn Disk> = match FileDisk::open(&path, mode) {
             Ok(disk) => Arc::new(disk),
-            Err(error) => return Err(Error::disk("open a file that the image names", error)),
+            Err(error) => return Err(Error::disk(OPEN_NAMED, error)),
         };
+        if role == Role::Data && same_file(&path, &self.image) {
+            return Err(Error::Unsupported(format!(
+                "the data file {name:?} is the image itself: guest data would replace its header"
+            )));
+        }
         match (format, role) {
             (None | Some("raw"), _) => Ok(disk),
             (Some("fvd" | "fvd1"), Role::Base) => self.open_base_image(disk, path).await,
@@ -137,6 +146,12 @@ impl Resolver for Files {
     ) -> BoxFuture<'a, Result<Arc<dyn Disk>, Error>> {
         Box::pin(self.open_file(role, name, format))
     }
+}
+
+/// Whether two names lead to one file, also by links.
+fn same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    identity(one).is_some_and(|one| identity(other) == Some(one))
 }
 
 /// A name inside an image, relative to the folder that the image is in.

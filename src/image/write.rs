@@ -1,13 +1,14 @@
 //! `plugpull image write`.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use plugpull_engine::LocalRuntime;
 use plugpull_engine::fvd::Access;
 
 use super::error::file_error;
+use super::guest::Guest;
 use super::open::Source;
 use super::resolver::{Consent, Instead};
 use super::size::{PIECE, size};
@@ -35,6 +36,13 @@ pub(super) async fn run(args: Args, runtime: &LocalRuntime) -> Result<u8, Failur
         Some(path) => Box::new(File::open(path).map_err(|error| file_error(path, error))?),
     };
     let guest = args.source.open(Access::ReadWrite, &args.consent, &args.instead, runtime).await?;
+    if let Some(len) = known_len(args.input.as_deref())
+        && args.offset.checked_add(len).is_none_or(|end| end > guest.len())
+    {
+        // Nothing is written if it is known that not everything fits.
+        let refused = does_not_fit(&guest);
+        return guest.close().await.and(Err(refused));
+    }
     let mut at = args.offset;
     let written = loop {
         let mut piece = Vec::new();
@@ -47,8 +55,7 @@ pub(super) async fn run(args: Args, runtime: &LocalRuntime) -> Result<u8, Failur
         }
         let end = at.checked_add(piece.len() as u64).filter(|&end| end <= guest.len());
         let Some(end) = end else {
-            let message = format!("the data does not end inside the disk of {} bytes", guest.len());
-            break Err(file_error(&guest.file, message));
+            break Err(does_not_fit(&guest));
         };
         if let Err(failure) = guest.write(at, &piece).await {
             break Err(failure);
@@ -58,4 +65,15 @@ pub(super) async fn run(args: Args, runtime: &LocalRuntime) -> Result<u8, Failur
     // Also after an error: what was written is the guest's, and the image is left closed.
     let closed = guest.close().await;
     written.and(closed).map(|()| 0)
+}
+
+/// The length of the input, if it is an ordinary file.
+fn known_len(input: Option<&Path>) -> Option<u64> {
+    let found = fs::metadata(input?).ok()?;
+    found.is_file().then_some(found.len())
+}
+
+fn does_not_fit(guest: &Guest) -> Failure {
+    let message = format!("the data does not end inside the disk of {} bytes", guest.len());
+    file_error(&guest.file, message)
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use plugpull_engine::file_disk::shown;
 use plugpull_report::{RunReport, json, text};
 
 use crate::failure::Failure;
@@ -52,7 +53,7 @@ pub(super) fn emit(report: &RunReport, formats: &[Format]) -> Result<(), Failure
         match &format.file {
             None => output::print(&rendered),
             Some(file) => fs::write(file, rendered)
-                .map_err(|error| Failure::input(format!("{}: {error}", file.display())))?,
+                .map_err(|error| Failure::input(format!("{}: {error}", shown(file))))?,
         }
     }
     Ok(())

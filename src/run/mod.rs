@@ -48,27 +48,32 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     let scenarios = scenarios::load(&args.paths)?;
     let options = RunOptions { seed: args.seed };
     let bar = Bar::new(scenarios.len());
-    let results = explore_all(&scenarios, &options, &bar, args.jobs)?;
+    // More threads than scenarios would have nothing to do.
+    let jobs = args.jobs.map(|jobs| jobs.get().min(scenarios.len()));
+    let results = explore_all(&scenarios, &options, &bar, jobs)?;
     bar.finish();
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("plugpull-out"));
-    let reports = scenarios
-        .into_iter()
-        .zip(results)
-        .map(|(loaded, (result, seconds))| {
-            Ok(ScenarioReport {
-                counterexamples: counterexample::write_all(&out, &loaded.path, &result)?,
-                path: loaded.path,
-                claim: loaded.scenario.claim,
-                expect: loaded.scenario.expect,
-                result,
-                seconds,
-            })
-        })
-        .collect::<Result<_, Failure>>()?;
+    let mut unwritten = None;
+    let mut report_one = |(loaded, (result, seconds)): (Loaded, (ScenarioResult, f64))| {
+        let written = counterexample::write_all(&out, &loaded.path, &result);
+        ScenarioReport {
+            counterexamples: written.unwrap_or_else(|failure| {
+                unwritten.get_or_insert(failure);
+                vec![None; result.violations.len()]
+            }),
+            path: loaded.path,
+            claim: loaded.scenario.claim,
+            expect: loaded.scenario.expect,
+            result,
+            seconds,
+        }
+    };
+    let reports = scenarios.into_iter().zip(results).map(&mut report_one).collect();
     let report =
         RunReport { program: PROGRAM.to_owned(), scenarios: reports, seconds: watch.seconds() };
     format::emit(&report, &args.formats)?;
-    Ok(report.summary().exit_code())
+    // Only now: the report is what the time was spent on.
+    unwritten.map_or_else(|| Ok(report.summary().exit_code()), Err)
 }
 
 /// Result and duration of every scenario, in input order.
@@ -76,10 +81,10 @@ fn explore_all(
     scenarios: &[Loaded],
     options: &RunOptions,
     bar: &Bar,
-    jobs: Option<NonZeroUsize>,
+    jobs: Option<usize>,
 ) -> Result<Vec<(ScenarioResult, f64)>, Failure> {
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(jobs.map_or(0, NonZeroUsize::get))
+        .num_threads(jobs.unwrap_or(0))
         .build()
         .map_err(|error| Failure::Broken(format!("cannot start threads: {error}")))?;
     Ok(pool.install(|| {

@@ -1,5 +1,6 @@
 //! The program as its users see it: arguments in; exit code, output and files out.
 
+mod hostile;
 mod image;
 mod run;
 
@@ -65,8 +66,18 @@ impl Place {
 
     /// The same, with a file as standard input.
     fn run_with(&self, args: &str, input: Option<&str>) -> Ran {
+        let words: Vec<&str> = args.split_whitespace().collect();
+        self.start(&words, input)
+    }
+
+    /// The same, with arguments that hold anything.
+    fn run_words(&self, words: &[&str]) -> Ran {
+        self.start(words, None)
+    }
+
+    fn start(&self, words: &[&str], input: Option<&str>) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plugpull"));
-        command.args(args.split_whitespace()).current_dir(self.0.path());
+        command.args(words).current_dir(self.0.path());
         if let Some(name) = input {
             command.stdin(fs::File::open(self.path(name)).unwrap());
         }

@@ -4,7 +4,7 @@ use plugpull_sim::scenario::Scenario;
 
 use crate::Place;
 
-const HOLDS: &str = r#"version = 1
+pub(crate) const HOLDS: &str = r#"version = 1
 claim = "A flushed write survives."
 
 [system]
@@ -29,7 +29,7 @@ verdict = "holds"
 "#;
 
 /// Two writes, because the flush that comes with the first record of a session covers the first.
-fn planted() -> String {
+pub(crate) fn planted() -> String {
     HOLDS
         .replace("\"write 0 512\", \"flush\"", "\"write 0 512\", \"write 4K 512\"")
         .replace(

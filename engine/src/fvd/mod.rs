@@ -46,6 +46,7 @@ mod recover;
 pub mod resolver;
 mod runs;
 mod store;
+mod store_long;
 pub mod table;
 mod throughput;
 mod validate;

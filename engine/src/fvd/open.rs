@@ -63,7 +63,7 @@ async fn open(
         header: Box::new(header.clone()),
         chunks: ChunkSpace::of(&loaded.table),
         maps: loaded,
-        zero_from: if zero_init { data_len } else { u64::MAX },
+        zero_from: if zero_init { data_len.next_multiple_of(SECTOR) } else { u64::MAX },
         length_is_set: false,
         opened_clean: header.is_clean(),
         dirty: !header.is_clean(),

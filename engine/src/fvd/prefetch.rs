@@ -29,9 +29,11 @@ use crate::runtime::BoxTask;
 use crate::sync::LockMode;
 use crate::units::ByteRange;
 
-/// The longest region, whatever the header asks for (unless one block is longer), and the largest
-/// number of slots: together they bound the memory that a header can make us use.
+/// The longest region, whatever the header asks for (unless one block is longer), the longest
+/// block, and the largest number of slots: together they bound the memory that a header can make us
+/// use.
 const REGION_MAX: u64 = 1 << 20;
+const BLOCK_MAX: u64 = 16 << 20;
 const SLOTS_MAX: usize = 16;
 
 impl Image {
@@ -42,6 +44,9 @@ impl Image {
         let Some(delay) = u64::try_from(delay).ok().filter(|&delay| wanted && delay > 0) else {
             return;
         };
+        if self.geometry.base.as_ref().is_some_and(|base| base.block_len > BLOCK_MAX) {
+            return self.set_prefetch_state(PrefetchState::Disabled);
+        }
         self.set_prefetch_state(PrefetchState::Running);
         let pass = self.requests.enter().expect("an image that is being opened is not shut");
         let image = Arc::clone(self);

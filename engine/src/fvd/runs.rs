@@ -11,8 +11,9 @@ pub(super) struct NewChunk {
     pub(super) chunk: u32,
     /// The physical chunk.
     pub(super) physical: u32,
-    /// Whether storage is known to hold zeros there.
-    pub(super) zero: bool,
+    /// The byte of storage from which on this chunk is known to hold zeros: past its end if nothing
+    /// is known of it.
+    pub(super) zero_from: u64,
 }
 
 /// One write to data storage: zeros, guest bytes, zeros.
@@ -37,8 +38,8 @@ impl Run {
 }
 
 /// The writes that store `range`, one per stretch of storage without a gap. Chunks are either in
-/// `new`, which is in order, or in the table. New chunks that are not known to be zero are written
-/// completely.
+/// `new`, which is in order, or in the table. Of new chunks everything is written that is not known
+/// to be zero, and nothing else: the header says how long a chunk is, and it may say a tebibyte.
 ///
 /// # Panics
 /// If a chunk is in neither.
@@ -60,13 +61,21 @@ pub(super) fn runs(
         let fresh = new.binary_search_by_key(&chunk, |new| new.chunk).ok().map(|at| new[at]);
         let mapped = || maps.table.get(chunk).expect("a stored chunk is mapped").physical;
         let physical = fresh.map_or_else(mapped, |new| new.physical);
-        let fill = fresh.is_some_and(|new| !new.zero);
-        let run = Run {
-            offset: geometry.chunk_offset(physical) + before,
-            guest,
-            zeros_before: if fill { before } else { 0 },
-            zeros_after: if fill { compact.chunk_len - before - guest.len } else { 0 },
-        };
+        let start = geometry.chunk_offset(physical);
+        let offset = start + before;
+        let unknown =
+            fresh.map_or(start, |new| new.zero_from.clamp(start, start + compact.chunk_len));
+        let mut zeros_before = 0;
+        if unknown >= offset && unknown > start {
+            zeros_before = before;
+        } else if unknown > start {
+            // Between these zeros and the guest's bytes storage is zero already.
+            let none = ByteRange::new(guest.offset, 0);
+            let zeros_after = unknown - start;
+            runs.push(Run { offset: start, guest: none, zeros_before: 0, zeros_after });
+        }
+        let zeros_after = unknown.saturating_sub(offset + guest.len);
+        let run = Run { offset, guest, zeros_before, zeros_after };
         match runs.last_mut() {
             Some(last) if continues(last, &run) => {
                 last.guest.len += run.guest.len;
@@ -109,9 +118,10 @@ mod tests {
 
     /// Stores `start..end` where `mapped` chunks are in the table, and expects runs given as
     /// (storage offset past the data offset, zeros before, guest bytes, zeros after).
+    /// New chunks are given with the offset past the data offset from which on they are zero.
     fn check(
         mapped: &[(u32, u32)],
-        new: &[(u32, u32, bool)],
+        new: &[(u32, u32, u64)],
         (start, end): (u64, u64),
         expected: &[(u64, u64, u64, u64)],
     ) {
@@ -119,7 +129,10 @@ mod tests {
         let mut table = Table::new(4);
         mapped.iter().for_each(|&(chunk, physical)| table.insert(chunk, physical));
         let maps = Maps::loaded(Bitmap::new(0, 0), table);
-        let chunk = |&(chunk, physical, zero): &_| NewChunk { chunk, physical, zero };
+        let chunk = |&(chunk, physical, zero_from): &(_, _, u64)| {
+            let zero_from = zero_from.saturating_add(65536);
+            NewChunk { chunk, physical, zero_from }
+        };
         let new: Vec<NewChunk> = new.iter().map(chunk).collect();
         let range = ByteRange::between(start, end);
         let found: Vec<_> = runs(&geometry, &maps, range, &new)
@@ -139,18 +152,39 @@ mod tests {
 
     #[test]
     fn unknown_chunks_are_written_completely() {
-        check(&[], &[(1, 0, false)], (4608, 5120), &[(512, 512, 512, 3072)]);
-        check(&[], &[(1, 0, true)], (4608, 5120), &[(512, 0, 512, 0)]);
-        check(&[], &[(0, 0, false), (1, 1, false)], (3584, 4608), &[(3584, 3584, 1024, 3584)]);
+        check(&[], &[(1, 0, u64::MAX)], (4608, 5120), &[(512, 512, 512, 3072)]);
+        check(&[], &[(1, 0, 0)], (4608, 5120), &[(512, 0, 512, 0)]);
+        check(
+            &[],
+            &[(0, 0, u64::MAX), (1, 1, u64::MAX)],
+            (3584, 4608),
+            &[(3584, 3584, 1024, 3584)],
+        );
         // The second chunk is full, the third is not where the second ends.
         check(
             &[(0, 7)],
-            &[(1, 0, false), (2, 2, false)],
+            &[(1, 0, u64::MAX), (2, 2, u64::MAX)],
             (3584, 8704),
             &[(32256, 0, 512, 0), (0, 0, 4096, 0), (8192, 0, 512, 3584)],
         );
         // The last chunk is filled to its end, past the virtual disk.
-        check(&[], &[(3, 0, false)], (12288, 12800), &[(0, 0, 512, 3584)]);
+        check(&[], &[(3, 0, u64::MAX)], (12288, 12800), &[(0, 0, 512, 3584)]);
+    }
+
+    #[test]
+    fn only_what_may_be_old_is_zeroed() {
+        // Old bytes end in front of, at the start of, within, at the end of and behind the write.
+        let cases: [(u64, &[_]); 6] = [
+            (4096, &[(5120, 0, 512, 0)]),
+            (4608, &[(4096, 0, 0, 512), (5120, 0, 512, 0)]),
+            (5120, &[(5120, 1024, 512, 0)]),
+            (5632, &[(5120, 1024, 512, 0)]),
+            (6144, &[(5120, 1024, 512, 512)]),
+            (8192, &[(5120, 1024, 512, 2560)]),
+        ];
+        for (zero_from, expected) in cases {
+            check(&[], &[(1, 1, zero_from)], (5120, 5632), expected);
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Image {
         });
     }
 
-    fn allocate(&self, unmapped: &[u32]) -> Result<Vec<NewChunk>, Error> {
+    pub(super) fn allocate(&self, unmapped: &[u32]) -> Result<Vec<NewChunk>, Error> {
         let mut new = Vec::with_capacity(unmapped.len());
         for &chunk in unmapped {
             let Some(taken) = self.state.write(|state| state.chunks.take()) else {
@@ -75,23 +75,26 @@ impl Image {
             if taken.reused {
                 self.event(events::CHUNK_REUSED);
             }
-            let zero = self.is_known_zero(taken.physical, taken.reused);
-            new.push(NewChunk { chunk, physical: taken.physical, zero });
+            let zero_from = self.known_zero_from(taken.reused);
+            new.push(NewChunk { chunk, physical: taken.physical, zero_from });
         }
         Ok(new)
     }
 
-    /// Whether storage is known to hold zeros in a chunk that was just taken: only where this
-    /// session made the storage longer, on a disk that promises zeros, and has not written since.
-    /// Whatever was there when the image was opened may be data that a power cut cut loose.
-    fn is_known_zero(&self, physical: u32, reused: bool) -> bool {
-        let offset = self.geometry.chunk_offset(physical);
+    /// From which byte of storage on a chunk that was just taken is known to hold zeros: only where
+    /// this session made the storage longer, on a disk that promises zeros, and has not written
+    /// since. Whatever was there when the image was opened may be data that a power cut cut loose.
+    fn known_zero_from(&self, reused: bool) -> u64 {
         let (zero_from, was_clean) = self.state.read(|state| (state.zero_from, state.opened_clean));
-        let grown = !reused && offset >= zero_from;
-        grown
-            || self.planted().has(Bug::RecycledChunkShowsOldData)
-            || (!reused && self.planted().has(Bug::NewChunkTakenForZero))
-            || (!reused && was_clean && self.planted().has(Bug::CopyOnReadChunkShowsBase))
+        if self.planted().has(Bug::RecycledChunkShowsOldData) {
+            return 0;
+        }
+        if reused {
+            return u64::MAX;
+        }
+        let careless = self.planted().has(Bug::NewChunkTakenForZero)
+            || (was_clean && self.planted().has(Bug::CopyOnReadChunkShowsBase));
+        if careless { 0 } else { zero_from }
     }
 
     /// Writes `bytes`, the content of `range`, where the table and `new` say.
@@ -104,9 +107,7 @@ impl Image {
     ) -> Result<(), Error> {
         assert_eq!(range.len, bytes.len() as u64, "the bytes of {range}");
         let mut runs = self.state.read(|state| runs(&self.geometry, &state.maps, range, new));
-        // Mapped chunks are promised already, and with them the length they need.
-        let is_new = self.geometry.compact.is_none() || !new.is_empty();
-        self.grow_storage(self.end_of_storage(&runs, new), is_new).await?;
+        self.make_room(&runs, new).await?;
         for run in &mut runs {
             if run.zeros_before + run.zeros_after > 0 {
                 self.event(events::CHUNK_ZERO_FILLED);
@@ -126,6 +127,13 @@ impl Image {
             writes.push(self.barrier.disks.data.write(at, content, flags));
         }
         all("write data", writes).await
+    }
+
+    /// Makes the storage long enough for `runs` and all of `new`.
+    pub(super) async fn make_room(&self, runs: &[Run], new: &[NewChunk]) -> Result<(), Error> {
+        // Mapped chunks are promised already, and with them the length they need.
+        let is_new = self.geometry.compact.is_none() || !new.is_empty();
+        self.grow_storage(self.end_of_storage(runs, new), is_new).await
     }
 
     /// Where the storage has to end at least.
@@ -151,7 +159,7 @@ impl Image {
         Ok(())
     }
 
-    async fn write_zeros(&self, range: ByteRange) -> Result<(), Error> {
+    pub(super) async fn write_zeros(&self, range: ByteRange) -> Result<(), Error> {
         let mut rest = range;
         while !rest.is_empty() {
             let slice = ByteRange::new(rest.offset, rest.len.min(ZEROS_MAX));

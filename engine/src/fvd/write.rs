@@ -23,6 +23,7 @@ use super::barrier::read;
 use super::image::Image;
 use super::plan::{WritePlan, plan_write};
 use super::planted::Bug;
+use super::store_long::copies_much;
 use crate::disk::WriteFlags;
 use crate::error::Error;
 use crate::sync::LockKey;
@@ -67,11 +68,15 @@ impl Image {
             // Without a barrier this cannot succeed: rather change nothing.
             self.barrier.check()?;
         }
-        let bytes = self.complete_from_base(plan, data).await?;
         // The planted bug makes the data durable, but not the length of the storage.
         let growth_lost = self.planted().has(Bug::ExtensionNotDurable);
         let flags = WriteFlags { fua: growth_lost, ..WriteFlags::NONE };
-        let new = self.store(plan.store, &plan.unmapped, bytes, flags).await?;
+        let new = if copies_much(plan) {
+            self.store_long(plan, &data, flags).await?
+        } else {
+            let bytes = self.complete_from_base(plan, data).await?;
+            self.store(plan.store, &plan.unmapped, bytes, flags).await?
+        };
         let flushes = journaled && !growth_lost && !self.planted().has(Bug::JournalBeforeData);
         if flushes && let Err(error) = self.barrier.flush_data().await {
             self.release(&new);

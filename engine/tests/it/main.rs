@@ -4,6 +4,7 @@ mod check;
 mod create;
 mod grow;
 mod hostile;
+mod hostile_open;
 mod journal;
 mod live;
 mod mem_disk;

@@ -20,6 +20,8 @@ pub(crate) enum Change {
 pub(crate) struct MemDisk {
     state: Arc<Mutex<State>>,
     resizable: bool,
+    /// Writes at or past this are counted and forgotten.
+    keep: u64,
 }
 
 struct State {
@@ -42,7 +44,12 @@ impl MemDisk {
     /// A file of `len` bytes that starts with `bytes`; the rest is a hole.
     pub(crate) fn sparse(bytes: Vec<u8>, len: u64) -> Self {
         let state = State { bytes, len, changes: Vec::new(), largest_read: 0, read_bytes: 0 };
-        Self { state: Arc::new(Mutex::new(state)), resizable: true }
+        Self { state: Arc::new(Mutex::new(state)), resizable: true, keep: u64::MAX }
+    }
+
+    /// The same disk, which forgets what is written at or past `keep`: for writes without end.
+    pub(crate) fn forgetting(self, keep: u64) -> Self {
+        Self { keep, ..self }
     }
 
     /// A block device with these bytes.
@@ -59,6 +66,15 @@ impl MemDisk {
         })
     }
 
+    /// The first bytes, `len` of them or all there are.
+    pub(crate) fn bytes_up_to(&self, len: u64) -> Vec<u8> {
+        self.with(|state| {
+            let mut bytes = state.bytes.clone();
+            bytes.resize(usize::try_from(state.len.min(len)).unwrap(), 0);
+            bytes
+        })
+    }
+
     pub(crate) fn changes(&self) -> Vec<Change> {
         self.with(|state| state.changes.clone())
     }
@@ -66,6 +82,23 @@ impl MemDisk {
     /// Bytes of the largest single read.
     pub(crate) fn largest_read(&self) -> usize {
         self.with(|state| state.largest_read)
+    }
+
+    /// Bytes of the largest single write.
+    pub(crate) fn largest_write(&self) -> u64 {
+        self.writes().max().unwrap_or(0)
+    }
+
+    /// Bytes of all writes.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.writes().sum()
+    }
+
+    fn writes(&self) -> impl Iterator<Item = u64> {
+        self.changes().into_iter().filter_map(|change| match change {
+            Change::Write { len, .. } => Some(len),
+            _ => None,
+        })
     }
 
     /// Bytes of all reads.
@@ -103,6 +136,9 @@ impl Disk for MemDisk {
             if offset + len > state.len {
                 return Err(DiskError::new(DiskErrorKind::OutOfRange, "past the end"));
             }
+            if offset >= self.keep {
+                return Ok(());
+            }
             let (start, end) =
                 (usize::try_from(offset).unwrap(), usize::try_from(offset + len).unwrap());
             if state.bytes.len() < end {
@@ -129,8 +165,7 @@ impl Disk for MemDisk {
             if !self.resizable {
                 return Err(DiskError::new(DiskErrorKind::Io, "a device has a fixed length"));
             }
-            let bytes = usize::try_from(len).unwrap();
-            state.bytes.truncate(bytes);
+            state.bytes.truncate(usize::try_from(len).unwrap());
             state.len = len;
             Ok(())
         }))

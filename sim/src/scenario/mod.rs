@@ -31,8 +31,9 @@
 //! | | `storage` | \[`"zero"`\] or `"old-content"` |
 //! | | `access` | of the clients: \[`"read-write"`\] or `"read-only"` |
 //! | | `setup` | operations before exploration starts |
+//! | | `damaged` | \[`false`\]: whether the set-up damages the image, so that it may be refused |
 //! | | `planted` | ids of [`Bug`](plugpull_engine::fvd::planted::Bug) |
-//! | `[disks.NAME]` | `model`, `sector`, `tear`, `discard`, `failed_flush`, `resizable` | as [`DiskSpec`] |
+//! | `[disks.NAME]` | `model`, `sector`, `tear`, `discard`, `failed_flush`, `resizable`, `latency` | as [`DiskSpec`] |
 //! | `[[client]]` | `ops`, `repeat` | a concurrent client; \[1\] |
 //! | `[[after]]` | `ops` | a session after a power cut |
 //! | `[explore]` | `schedules` | `"exhaustive"`, `"fifo"` or `{ random = COUNT, seed = SEED }` |

@@ -1,7 +1,7 @@
 //! Requests and their ends apart from crash images: rejection, faults, bad sectors; and what a
 //! crash space says about itself.
 
-use plugpull_engine::{DiskErrorKind, WriteFlags};
+use plugpull_engine::{DiskError, DiskErrorKind, WriteFlags};
 use plugpull_sim::disk::{
     CrashSpace, DiskSpec, DiskState, Fault, FaultEffect, FaultPlan, Image, Model, Op, OpKind,
     Outcome, RequestId, Which,
@@ -293,4 +293,35 @@ fn disks_and_crash_spaces_can_go_to_worker_threads() {
     fn shared<T: Send + Sync>() {}
     send::<DiskState>();
     shared::<CrashSpace>();
+}
+
+#[test]
+fn a_disk_without_cuts_has_the_same_replies() {
+    let done = |op| (op, Outcome::Done);
+    let steps = [
+        done(write(0)),
+        done(Op::Flush),
+        (write(512), Outcome::Misdirected { shift: 512 }),
+        (write(1536), Outcome::Corrupted),
+        done(Op::Discard { offset: 0, len: 512 }),
+        done(Op::Resize { len: 4096 }),
+        done(write(3584)),
+        (write(0), Outcome::Failed(DiskError::new(DiskErrorKind::Io, "fault"))),
+        done(Op::Resize { len: 1024 }),
+        done(write(3584)),
+        done(Op::Read { offset: 0, len: 4096 }),
+    ];
+    let models = [Model::Writeback, Model::Writethrough, Model::Ordered, Model::AtomicWrite];
+    for model in models.into_iter().chain([Model::LyingFlush]) {
+        let spec = DiskSpec { model, resizable: true, ..DiskSpec::new("test") };
+        let mut full = DiskState::new(spec, Image::zeroed(2048));
+        let mut plain = full.clone().without_cuts();
+        for (number, (op, outcome)) in (0..).zip(&steps) {
+            full.submit(id(number), op.clone());
+            plain.submit(id(number), op.clone());
+            let reply = full.complete(id(number), outcome.clone());
+            assert_eq!(plain.complete(id(number), outcome.clone()), reply, "{model:?}: {op:?}");
+            assert_eq!(plain.visible(), full.visible(), "{model:?}: {op:?}");
+        }
+    }
 }

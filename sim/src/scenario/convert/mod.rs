@@ -17,7 +17,7 @@ use super::size::LongLen;
 use super::{Access, Client, Expect, Expected, Scenario, SystemSpec};
 use crate::verdict::Invariant;
 use crate::workload::{GuestOp, SetupOp};
-use value::{named, parsed, positive_u32, unknown};
+use value::{at_most, named, parsed, positive_u32, unknown};
 
 pub(super) use explore::{ERRORS, KINDS, READY};
 
@@ -119,6 +119,10 @@ fn setup(ops: &[Text], size: u64, disks: &[&str]) -> Result<Vec<SetupOp>> {
                 SetupOp::Poke { disk, .. } if !disks.contains(&disk.as_str()) => {
                     return Err(unknown(text, "disk", disks.iter().copied()));
                 }
+                SetupOp::Poke { offset, bytes, .. } => {
+                    at_most(text, offset.saturating_add(bytes.len() as u64))?;
+                }
+                SetupOp::Grow(size) => at_most(text, *size)?,
                 _ => {}
             }
             Ok(op)

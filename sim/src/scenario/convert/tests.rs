@@ -130,6 +130,10 @@ fn every_rule_points_at_its_place() {
         // Names and values.
         ("version = 1", "version = 2", "2", "version 2 of the scenario format"),
         ("\"A flushed write survives.\"", "\" \"", "\" \"", "an empty claim"),
+        ("\"64 KiB\"", "\"1 TiB\"", "\"1 TiB\"", "1099511627776 bytes are too many"),
+        ("\"8 KiB\"", "\"65 MiB\"", "\"65 MiB\"", "68157440 bytes are too many"),
+        ("\"kill\"", "\"grow 1T\"", "\"grow 1T\"", "1099511627776 bytes are too many"),
+        ("\"kill\"", "\"poke image 1T 00\"", "\"poke image 1T 00\"", "bytes are too many"),
         ("kind = \"fvd\"", "kind = \"qed\"", "\"qed\"", "unknown kind of system `qed`"),
         ("\"64 KiB\"", "\"64 KB\"", "\"64 KB\"", "not a size: `64 KB`"),
         ("\"64 KiB\"", "\"1000\"", "\"1000\"", "1000 is not a positive multiple of 512"),

@@ -42,13 +42,25 @@ pub(super) fn unknown<'a>(
     Problem::at(text, format!("unknown {what} `{}`", text.get_ref()), expected)
 }
 
-/// A size of any value.
+/// The largest size: simulated disks live in memory, each with everything that a power cut may
+/// leave of it, and the oracle has every sector.
+const SIZE_MAX: u64 = 64 << 20;
+
+/// A size that a simulated disk can have.
 pub(super) fn size(text: &Text) -> Result<u64> {
     let LongLen(bytes) = parsed(text, "not a size")?;
-    if i64::try_from(bytes).is_err() {
-        return Err(Problem::at(text, "a size past 2^63", "expected less"));
-    }
+    at_most(text, bytes)?;
     Ok(bytes)
+}
+
+/// Refuses what simulated disks have no room for.
+pub(super) fn at_most(place: &Text, bytes: u64) -> Result<()> {
+    if bytes > SIZE_MAX {
+        let problem = format!("{bytes} bytes are too many: simulated disks live in memory");
+        let expected = format!("expected at most {}", LongLen(SIZE_MAX));
+        return Err(Problem::at(place, problem, expected));
+    }
+    Ok(())
 }
 
 /// A size that is a positive multiple of `unit`.

@@ -46,8 +46,8 @@ fn setup_op() -> impl Strategy<Value = SetupOp> {
         Just(SetupOp::Reopen),
         Just(SetupOp::ReopenReadonly),
         Just(SetupOp::Kill),
-        (1..1_000_000u64).prop_map(|sectors| SetupOp::Grow(sectors * 512)),
-        (any::<u32>(), vec(any::<u8>(), 1..20)).prop_map(|(offset, bytes)| {
+        (1..100_000u64).prop_map(|sectors| SetupOp::Grow(sectors * 512)),
+        (0..1_u32 << 25, vec(any::<u8>(), 1..20)).prop_map(|(offset, bytes)| {
             SetupOp::Poke { disk: "image".to_owned(), offset: offset.into(), bytes }
         }),
     ]
