@@ -106,7 +106,7 @@ fn inside(place: &Text, range: ByteRange, size: u64) -> Result<()> {
         let expected = format!("expected an end of at most {size} ({})", LongLen(size));
         return Err(Problem::at(place, problem, expected));
     }
-    Ok(())
+    at_most(place, range.len)
 }
 
 /// The set-up, inside a virtual disk of `size` on `disks`.

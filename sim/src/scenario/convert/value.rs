@@ -42,19 +42,28 @@ pub(super) fn unknown<'a>(
     Problem::at(text, format!("unknown {what} `{}`", text.get_ref()), expected)
 }
 
-/// The largest size: simulated disks live in memory, each with everything that a power cut may
-/// leave of it, and the oracle has every sector.
+/// The most bytes that anything holds: simulated disks live in memory, each with everything that a
+/// power cut may leave of it. Zeros that nobody wrote take no room.
 const SIZE_MAX: u64 = 64 << 20;
 
-/// A size that a simulated disk can have.
+/// A size that can be held.
 pub(super) fn size(text: &Text) -> Result<u64> {
     let LongLen(bytes) = parsed(text, "not a size")?;
     at_most(text, bytes)?;
     Ok(bytes)
 }
 
+/// A length, a positive multiple of `unit`, of something that may be empty for the most part.
+pub(super) fn sparse(text: &Text, unit: u64) -> Result<u64> {
+    let LongLen(bytes) = parsed(text, "not a size")?;
+    if i64::try_from(bytes).is_err() {
+        return Err(Problem::at(text, "a size past 2^63", "expected less"));
+    }
+    units(text, bytes, unit)
+}
+
 /// Refuses what simulated disks have no room for.
-pub(super) fn at_most(place: &Text, bytes: u64) -> Result<()> {
+pub(super) fn at_most<T>(place: &Spanned<T>, bytes: u64) -> Result<()> {
     if bytes > SIZE_MAX {
         let problem = format!("{bytes} bytes are too many: simulated disks live in memory");
         let expected = format!("expected at most {}", LongLen(SIZE_MAX));
@@ -66,6 +75,10 @@ pub(super) fn at_most(place: &Text, bytes: u64) -> Result<()> {
 /// A size that is a positive multiple of `unit`.
 pub(super) fn multiple(text: &Text, unit: u64) -> Result<u64> {
     let bytes = size(text)?;
+    units(text, bytes, unit)
+}
+
+fn units(text: &Text, bytes: u64, unit: u64) -> Result<u64> {
     if bytes == 0 || !bytes.is_multiple_of(unit) {
         let problem = format!("{bytes} is not a positive multiple of {unit}");
         return Err(Problem::at(text, problem, format!("expected a multiple of {unit} bytes")));
