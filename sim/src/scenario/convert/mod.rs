@@ -89,6 +89,7 @@ impl Workload {
             .map(|text| {
                 let op: GuestOp = parsed(text, "not an operation")?;
                 inside(text, op.range(), self.size)?;
+                at_most(text, op.range().len)?;
                 if self.access == Access::ReadOnly && matches!(op, GuestOp::Write { .. }) {
                     let expected = "expected no writes with access = \"read-only\"";
                     return Err(Problem::at(text, "a write to a read-only image", expected));
@@ -106,7 +107,7 @@ fn inside(place: &Text, range: ByteRange, size: u64) -> Result<()> {
         let expected = format!("expected an end of at most {size} ({})", LongLen(size));
         return Err(Problem::at(place, problem, expected));
     }
-    at_most(place, range.len)
+    Ok(())
 }
 
 /// The set-up, inside a virtual disk of `size` on `disks`.
@@ -115,7 +116,10 @@ fn setup(ops: &[Text], size: u64, disks: &[&str]) -> Result<Vec<SetupOp>> {
         .map(|text| {
             let op: SetupOp = parsed(text, "not an operation")?;
             match &op {
-                SetupOp::Guest(op) => inside(text, op.range(), size)?,
+                SetupOp::Guest(op) => {
+                    inside(text, op.range(), size)?;
+                    at_most(text, op.range().len)?;
+                }
                 SetupOp::Poke { disk, .. } if !disks.contains(&disk.as_str()) => {
                     return Err(unknown(text, "disk", disks.iter().copied()));
                 }

@@ -7,7 +7,7 @@ use plugpull_engine::fvd::planted::Bug;
 use toml::Spanned;
 
 use super::value::{
-    at_most, duration, multiple, named, positive_u32, size, small, sparse, unknown,
+    at_most, duration, multiple, named, positive_u32, size, small, sparse_size, unknown,
 };
 use super::{Result, setup};
 use crate::scenario::error::Problem;
@@ -20,37 +20,51 @@ use crate::workload::range;
 pub(super) fn fvd(system: &Spanned<file::System>) -> Result<FvdSpec> {
     let shape = system.get_ref();
     named(&shape.kind, "kind of system", &[("fvd", ())])?;
-    let bytes = sparse(&shape.size, 512)?;
+    let bytes = sparse_size(&shape.size)?;
     let compact = compact(system)?;
     let base = base(system, bytes)?;
     if let (Some(holes), Some(_)) = (&shape.detect_holes, &compact) {
         let expected = "expected no `chunk` beside it";
         return Err(Problem::at(holes, "hole detection in a compact image", expected));
     }
-    let chunks = compact.map_or(0, |compact| bytes.div_ceil(compact.chunk));
-    at_most(&shape.size, chunks.saturating_mul(4))?;
     let journal = journal(system, compact.is_some() || base.is_some())?;
     let present = [("image", true), ("data", shape.data_file), ("base", base.is_some())];
     let disks = present.into_iter().filter(|&(_, present)| present).map(|(name, _)| name);
     let setup = setup(&shape.setup, bytes, &disks.collect::<Vec<_>>())?;
     let storage = [("zero", StorageContent::Zero), ("old-content", StorageContent::OldContent)];
-    let content = optional(&shape.storage, |text| named(text, "storage", &storage))?;
-    if content == StorageContent::OldContent {
-        at_most(&shape.size, bytes)?;
-    }
     let access = [("read-write", Access::ReadWrite), ("read-only", Access::ReadOnly)];
+    let storage = optional(&shape.storage, |text| named(text, "storage", &storage))?;
+    at_most(&shape.size, held_bytes(bytes, compact, base.as_ref(), storage))?;
     Ok(FvdSpec {
         size: bytes,
         compact,
         base,
         journal,
         data_file: shape.data_file,
-        storage: content,
+        storage,
         access: optional(&shape.access, |text| named(text, "access", &access))?,
         setup,
         damaged: shape.damaged,
         planted: planted(&shape.planted)?,
     })
+}
+
+/// The most that any one part of a fresh image holds in memory: table, bitmap, content of the base
+/// outside its holes, old content of the storage.
+fn held_bytes(
+    size: u64,
+    compact: Option<CompactSpec>,
+    base: Option<&BaseSpec>,
+    storage: StorageContent,
+) -> u64 {
+    let table = compact.map_or(0, |compact| 4 * size.div_ceil(compact.chunk));
+    let bitmap = base.map_or(0, |base| base.len.div_ceil(base.block).div_ceil(8));
+    let content = base.map_or(0, |base| {
+        let holes = base.holes.iter().map(|hole| hole.len).fold(0, u64::saturating_add);
+        base.len.saturating_sub(holes)
+    });
+    let old = if storage == StorageContent::OldContent { size } else { 0 };
+    table.max(bitmap).max(content).max(old)
 }
 
 /// A value, or the default if it is not given.
@@ -105,7 +119,7 @@ fn base(system: &Spanned<file::System>, size_of_disk: u64) -> Result<Option<Base
     let (len, holes) = match shape.base.as_ref().map(|base| (base, base.get_ref())) {
         Some((_, TextOr::Text(text))) if text == "pattern" => (size_of_disk, Vec::new()),
         Some((_, TextOr::Table(base))) => {
-            let len = sparse(&base.len, 512)?;
+            let len = sparse_size(&base.len)?;
             let hole = |text| hole(text, len);
             (len, base.holes.iter().map(hole).collect::<Result<_>>()?)
         }
@@ -128,9 +142,6 @@ fn base(system: &Spanned<file::System>, size_of_disk: u64) -> Result<Option<Base
         return Err(Problem::at(place, "a base without `block`", "expected `block` beside it"));
     };
     let block = multiple(block, 512)?;
-    if let Some(place) = &shape.base {
-        at_most(place, stamped(len, &holes).saturating_add(len.div_ceil(block).div_ceil(8)))?;
-    }
     Ok(Some(BaseSpec {
         len,
         holes,
@@ -143,16 +154,6 @@ fn base(system: &Spanned<file::System>, size_of_disk: u64) -> Result<Option<Base
         prefetch: shape.prefetch.as_ref().map(prefetch).transpose()?,
         detect_holes: shape.detect_holes.as_ref().map(|text| multiple(text, 512)).transpose()?,
     }))
-}
-
-/// Bytes of a base that are in no hole.
-fn stamped(len: u64, holes: &[ByteRange]) -> u64 {
-    let mut holes = holes.to_vec();
-    holes.sort();
-    let (bytes, end) = holes.iter().fold((0, 0), |(bytes, end): (u64, u64), hole| {
-        (bytes + hole.offset.saturating_sub(end), end.max(hole.end()))
-    });
-    bytes + len.saturating_sub(end)
 }
 
 /// `OFFSET LEN` inside a base of `base_len` bytes.

@@ -42,43 +42,47 @@ pub(super) fn unknown<'a>(
     Problem::at(text, format!("unknown {what} `{}`", text.get_ref()), expected)
 }
 
-/// The most bytes that anything holds: simulated disks live in memory, each with everything that a
-/// power cut may leave of it. Zeros that nobody wrote take no room.
+/// The most bytes held for one thing: simulated disks live in memory, each with everything that a
+/// power cut may leave of it, and the oracle has every sector.
 const SIZE_MAX: u64 = 64 << 20;
 
-/// A size that can be held.
+/// The largest disk: what was never written costs nothing.
+const SPARSE_SIZE_MAX: u64 = 16 << 40;
+
+/// A size that a simulated disk can have.
 pub(super) fn size(text: &Text) -> Result<u64> {
     let LongLen(bytes) = parsed(text, "not a size")?;
     at_most(text, bytes)?;
     Ok(bytes)
 }
 
-/// A length, a positive multiple of `unit`, of something that may be empty for the most part.
-pub(super) fn sparse(text: &Text, unit: u64) -> Result<u64> {
-    let LongLen(bytes) = parsed(text, "not a size")?;
-    if i64::try_from(bytes).is_err() {
-        return Err(Problem::at(text, "a size past 2^63", "expected less"));
-    }
-    units(text, bytes, unit)
+/// Refuses what simulated disks have no room for.
+pub(super) fn at_most(place: &Text, bytes: u64) -> Result<()> {
+    bounded(place, bytes, SIZE_MAX)
 }
 
-/// Refuses what simulated disks have no room for.
-pub(super) fn at_most<T>(place: &Spanned<T>, bytes: u64) -> Result<()> {
-    if bytes > SIZE_MAX {
+fn bounded(place: &Text, bytes: u64, max: u64) -> Result<()> {
+    if bytes > max {
         let problem = format!("{bytes} bytes are too many: simulated disks live in memory");
-        let expected = format!("expected at most {}", LongLen(SIZE_MAX));
+        let expected = format!("expected at most {}", LongLen(max));
         return Err(Problem::at(place, problem, expected));
     }
     Ok(())
 }
 
-/// A size that is a positive multiple of `unit`.
-pub(super) fn multiple(text: &Text, unit: u64) -> Result<u64> {
-    let bytes = size(text)?;
-    units(text, bytes, unit)
+/// The size of a disk that may be mostly empty: a positive multiple of 512.
+pub(super) fn sparse_size(text: &Text) -> Result<u64> {
+    let LongLen(bytes) = parsed(text, "not a size")?;
+    bounded(text, bytes, SPARSE_SIZE_MAX)?;
+    multiple_of(text, bytes, 512)
 }
 
-fn units(text: &Text, bytes: u64, unit: u64) -> Result<u64> {
+/// A size that is a positive multiple of `unit`.
+pub(super) fn multiple(text: &Text, unit: u64) -> Result<u64> {
+    multiple_of(text, size(text)?, unit)
+}
+
+fn multiple_of(text: &Text, bytes: u64, unit: u64) -> Result<u64> {
     if bytes == 0 || !bytes.is_multiple_of(unit) {
         let problem = format!("{bytes} is not a positive multiple of {unit}");
         return Err(Problem::at(text, problem, format!("expected a multiple of {unit} bytes")));
