@@ -29,7 +29,7 @@ fn damaged(bytes: &mut Unstructured<'_>) -> Result<()> {
 
 /// An image with some data in it, closed or not.
 fn used_image(config: Config, closed: bool) -> Vec<Image> {
-    let session = Session::create(config, 0xBA);
+    let session = Session::create(config, 0xBA, false);
     let fvd = session.open(Access::ReadWrite).expect("a fresh image opens");
     for sector in [0, config.sectors / 2, config.sectors - 1] {
         session.run(fvd.write(sector * 512, vec![7; 512])).expect("a write");
@@ -62,7 +62,7 @@ fn damage(contents: &mut [Image], bytes: &mut Unstructured<'_>) -> Result<()> {
 
 /// Checking, and opening for reading only, write nothing.
 fn look(config: Config, contents: Vec<Image>) {
-    let session = Session::new(config, contents.clone());
+    let session = Session::new(config, contents.clone(), false);
     let _verdict = session.run(check(&*session.world.disks()[0], None));
     if let Ok(fvd) = session.open(Access::ReadOnly) {
         requests(&session, &fvd, false);
@@ -73,7 +73,7 @@ fn look(config: Config, contents: Vec<Image>) {
 /// Opening for writing never makes a file longer. Using what opened does at most what its geometry
 /// says.
 fn work(config: Config, contents: Vec<Image>) {
-    let session = Session::new(config, contents.clone());
+    let session = Session::new(config, contents.clone(), false);
     let Ok(fvd) = session.open(Access::ReadWrite) else {
         assert!(session.contents() == contents, "a refused image has changed");
         return;

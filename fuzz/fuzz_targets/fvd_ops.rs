@@ -41,7 +41,7 @@ struct Run {
 
 impl Run {
     fn new(config: Config) -> Self {
-        let session = Session::create(config, BASE);
+        let session = Session::create(config, BASE, true);
         let fvd = session.open(Access::ReadWrite).expect("a fresh image opens");
         let base = config.base.map_or(0, |(sectors, _)| sectors);
         let initial = u32::from_le_bytes([BASE; 4]);
@@ -116,7 +116,7 @@ impl Run {
     }
 
     fn reopen(&mut self, contents: Vec<Image>) {
-        self.session = Session::new(self.config, contents);
+        self.session = Session::new(self.config, contents, true);
         self.fvd = self.session.open(Access::ReadWrite).expect("an image of ours opens");
     }
 

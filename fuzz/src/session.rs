@@ -21,18 +21,19 @@ pub struct Session {
 }
 
 impl Session {
-    /// The disks of an image of this kind, with these contents.
+    /// The disks of an image of this kind, with these contents. With `cuts` the world can say what a
+    /// power cut would leave.
     #[must_use]
-    pub fn new(config: Config, contents: Vec<Image>) -> Self {
+    pub fn new(config: Config, contents: Vec<Image>, cuts: bool) -> Self {
         let names = [("image", true), ("data", config.data_file), ("base", config.base.is_some())];
         let names = names.into_iter().filter(|&(_, there)| there).map(|(name, _)| name);
         let disks = names.map(DiskSpec::new).zip(contents);
-        Self { world: DirectWorld::new(disks, false), config }
+        Self { world: DirectWorld::new(disks, cuts), config }
     }
 
     /// A fresh image whose base holds `base` in every byte.
     #[must_use]
-    pub fn create(config: Config, base: u8) -> Self {
+    pub fn create(config: Config, base: u8, cuts: bool) -> Self {
         let mut contents = vec![Image::zeroed(0)];
         if config.data_file {
             contents.push(Image::zeroed(if config.chunk.is_some() { 0 } else { config.len() }));
@@ -41,7 +42,7 @@ impl Session {
             let len = usize::try_from(sectors * 512).expect("a small image");
             contents.push(Image::from_bytes(&vec![base; len]));
         }
-        let session = Self::new(config, contents);
+        let session = Self::new(config, contents, cuts);
         let disks = session.world.disks();
         let base = config.base.map(|_| Arc::clone(&disks[disks.len() - 1]));
         let options = config.options();

@@ -88,7 +88,7 @@ pub fn replay(scenario: &Scenario, step: &mut dyn FnMut(&str)) -> ReplayEnd {
         Ok(plan) => plan,
         Err(why) => return ReplayEnd::Diverged(why),
     };
-    // Others may come first on the way; the search that found it went on past them too.
+    // Others may show on the way, as they did when it was found.
     plan.wanted = Some(way.invariant);
     plan.crashes = !way.crashes.is_empty();
     let mut cuts = Cuts::new(Arc::clone(&plan.system), explorer(scenario), plan.later.clone());
@@ -99,8 +99,10 @@ pub fn replay(scenario: &Scenario, step: &mut dyn FnMut(&str)) -> ReplayEnd {
     if let Some(why) = outcome.broken.or(cuts.misfit.take()) {
         return ReplayEnd::Diverged(why);
     }
-    // The wanted one, if it was found, ended the replay.
-    let Some(found) = outcome.found.into_iter().next_back() else { return ReplayEnd::Held };
+    let recorded = outcome.found.iter().position(|found| found.finding.invariant == way.invariant);
+    let Some(found) = outcome.found.into_iter().nth(recorded.unwrap_or(0)) else {
+        return ReplayEnd::Held;
+    };
     let violation = counterexample::violation(scenario, &plan, found);
     for line in &violation.story {
         step(line);
