@@ -81,6 +81,13 @@ invariants! {
 }
 
 impl Invariant {
+    /// Whether explorations decide it. What hostile images may do (the V- family) is decided by the
+    /// engine's tests and by fuzzing.
+    #[must_use]
+    pub fn is_explored(self) -> bool {
+        !self.name().starts_with("V-")
+    }
+
     /// The invariant called `name`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

@@ -44,6 +44,16 @@ fn unmet() -> String {
 }
 
 #[test]
+fn the_example_of_the_documentation_holds() {
+    let manual = include_str!("../../scenarios/README.md");
+    let (_, example) = manual.split_once("```toml\n").expect("there is an example");
+    let (example, _) = example.split_once("```").expect("it ends");
+    let place = Place::new();
+    place.file("scenarios/example.toml", example);
+    place.run("run").exits(0);
+}
+
+#[test]
 fn what_is_as_expected_exits_0() {
     let place = Place::new();
     place.file("scenarios/a.toml", HOLDS);

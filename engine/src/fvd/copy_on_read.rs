@@ -78,14 +78,19 @@ impl Image {
     /// The first of `blocks` that fit under the limit of bytes in flight, which now count.
     fn admit_copy(&self, blocks: Range<u64>) -> Option<Range<u64>> {
         let block_len = self.geometry.base.as_ref()?.block_len;
-        self.state.write(|state| {
+        let asked = blocks.end;
+        let admitted = self.state.write(|state| {
             let limit = u64::try_from(state.header.max_outstanding_copy_on_read_data).unwrap_or(0);
             let limit = if limit < 2 * block_len { block_len } else { limit };
             let room = limit.saturating_sub(state.copying) / block_len;
             let admitted = blocks.start..blocks.end.min(blocks.start.saturating_add(room));
             state.copying += self.geometry.block_range(admitted.clone()).len;
-            Some(admitted).filter(|admitted| !admitted.is_empty())
-        })
+            admitted
+        });
+        if admitted.end < asked {
+            self.event(events::COPY_ON_READ_LIMITED);
+        }
+        Some(admitted).filter(|admitted| !admitted.is_empty())
     }
 
     async fn copy_blocks(&self, blocks: Range<u64>, bytes: &[u8]) {

@@ -16,6 +16,8 @@ pub const JOURNAL_CLEARED: &str = "journal-cleared";
 pub const COPY_ON_WRITE: &str = "copy-on-write";
 /// Blocks that a guest read from the base were stored.
 pub const COPIED_ON_READ: &str = "copied-on-read";
+/// Blocks were not copied because too many copies are in flight.
+pub const COPY_ON_READ_LIMITED: &str = "copy-on-read-limited";
 /// A physical chunk was given to a virtual one.
 pub const CHUNK_ALLOCATED: &str = "chunk-allocated";
 /// That chunk had leaked in a crash, or was given back by a failed write.
@@ -30,6 +32,8 @@ pub const LOCK_WAIT: &str = "lock-wait";
 pub const PREFETCH_COPIED: &str = "prefetch-copied";
 /// Everything is local, and the header says so.
 pub const PREFETCH_FINISHED: &str = "prefetch-finished";
+/// Close ended prefetching before everything was copied.
+pub const PREFETCH_STOPPED: &str = "prefetch-stopped";
 /// Prefetching pauses because it was slow.
 pub const PREFETCH_THROTTLED: &str = "prefetch-throttled";
 /// An error ended prefetching.

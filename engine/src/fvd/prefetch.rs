@@ -67,7 +67,7 @@ impl Image {
         };
         let (state, event) = match finished {
             Ok(true) => (PrefetchState::Finished, events::PREFETCH_FINISHED),
-            Ok(false) => return self.set_prefetch_state(PrefetchState::Off),
+            Ok(false) => (PrefetchState::Off, events::PREFETCH_STOPPED),
             Err(_) => (PrefetchState::Disabled, events::PREFETCH_DISABLED),
         };
         self.set_prefetch_state(state);

@@ -151,3 +151,57 @@ fn advance(spaces: &[CrashSpace], assignment: &mut Assignment) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{DiskSpec, DiskState, Image, Op, RequestId};
+    use plugpull_engine::WriteFlags;
+
+    /// A disk with `writes` unflushed writes, the n-th of which goes to sector n mod 3.
+    fn space(writes: u32) -> CrashSpace {
+        let mut disk = DiskState::new(DiskSpec::new("image"), Image::zeroed(4096));
+        for number in 0..writes {
+            let data = vec![u8::try_from(number + 1).unwrap(); 512];
+            let offset = u64::from(number % 3) * 512;
+            let op = Op::Write { offset, data: data.into(), flags: WriteFlags::NONE };
+            disk.submit(RequestId::new(0, number), op);
+        }
+        disk.crash_space()
+    }
+
+    fn visited(explorer: &BruteForce, spaces: &[CrashSpace]) -> (Vec<Assignment>, Coverage) {
+        let mut seen = Vec::new();
+        let coverage = explorer.explore(spaces, &mut |state| {
+            let images = spaces.iter().zip(&state.assignment.options);
+            let images: Vec<_> = images.map(|(space, of)| space.realize(of)).collect();
+            assert!(images == state.images);
+            seen.push(state.assignment);
+            ControlFlow::Continue(())
+        });
+        (seen, coverage)
+    }
+
+    #[test]
+    fn every_combination_of_two_disks_is_visited_once() {
+        // Three, three and two contents on the first disk, two each on the second.
+        let spaces = [space(5), space(3)];
+        let (seen, coverage) = visited(&BruteForce::new(1 << 16, 0), &spaces);
+        let distinct: BTreeSet<_> = seen.iter().collect();
+        assert_eq!((seen.len(), distinct.len()), (3 * 3 * 2 * 8, 144));
+        assert_eq!(coverage.states, BigUint::from(144_u32));
+        assert!(coverage.complete() && !coverage.stopped);
+    }
+
+    #[test]
+    fn beyond_the_bound_it_samples_and_says_so() {
+        let spaces = [space(5), space(3)];
+        let explorer = BruteForce::new(20, 7);
+        let (seen, coverage) = visited(&explorer, &spaces);
+        let distinct: BTreeSet<_> = seen.iter().collect();
+        assert_eq!(seen.len(), distinct.len());
+        assert!(seen.len() <= 20 && seen.len() > 10);
+        assert!(!coverage.complete());
+        assert_eq!(visited(&explorer, &spaces).0, seen, "the same sample again");
+    }
+}

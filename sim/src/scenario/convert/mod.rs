@@ -140,7 +140,16 @@ fn expect(expect: &Spanned<file::Expect>) -> Result<Expect> {
     let violated = named(&shape.verdict, "verdict", &names)?;
     let verdict = match (&shape.invariant, violated) {
         (Some(name), true) => {
-            Expected::Violated(parsed::<Invariant>(name, "not an invariant's name")?)
+            let invariant = parsed::<Invariant>(name, "not an invariant's name")?;
+            if !invariant.is_explored() {
+                let expected = "expected one of the D-, L-, E- and F- families";
+                return Err(Problem::at(
+                    name,
+                    "an invariant that no exploration decides",
+                    expected,
+                ));
+            }
+            Expected::Violated(invariant)
         }
         (None, true) => {
             let expected = "expected `invariant` beside it, such as \"D-DUR\"";
