@@ -193,6 +193,7 @@ fn every_rule_points_at_its_place() {
         ),
         ("invariant = \"D-DUR\"", "", "\"violated\"", "which invariant is violated?"),
         ("\"D-DUR\"", "\"D-SUR\"", "\"D-SUR\"", "not an invariant's name: `D-SUR`"),
+        ("\"D-DUR\"", "\"V-BOUND\"", "\"V-BOUND\"", "an invariant that no exploration decides"),
         ("\"violated\"", "\"holds\"", "\"D-DUR\"", "an invariant that is not violated"),
         (
             "journal-recycled",

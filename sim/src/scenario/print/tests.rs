@@ -247,9 +247,11 @@ fn replay(disks: Vec<String>) -> impl Strategy<Value = Replay> {
 }
 
 fn expect() -> impl Strategy<Value = Expect> {
+    let all = Invariant::ALL.iter().copied();
+    let explored: Vec<Invariant> = all.filter(|invariant| invariant.is_explored()).collect();
     let verdict = prop_oneof![
         Just(Expected::Holds),
-        select(Invariant::ALL).prop_map(Expected::Violated),
+        select(explored).prop_map(Expected::Violated),
         Just(Expected::Incomplete),
     ];
     let goals = vec!["journal-recycled", "copied-on-read", "lock-wait"];
