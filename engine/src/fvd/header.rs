@@ -13,6 +13,7 @@
 
 use crate::disk::Disk;
 use crate::error::Error;
+use crate::units::ByteRange;
 
 /// Bytes that the header occupies on disk; the first map region starts here.
 pub const HEADER_LEN: usize = 8192;
@@ -169,6 +170,8 @@ header! {
 
 /// Header sector that holds `all_data_in_fvd_img`.
 pub const ALL_DATA_SECTOR: usize = offset::all_data_in_fvd_img / SECTOR_LEN;
+/// Where `clean_shutdown` is: zero says that the maps need the journal.
+pub const CLEAN_SHUTDOWN: ByteRange = ByteRange { offset: offset::clean_shutdown as u64, len: 4 };
 /// Header sector that holds `clean_shutdown` (and `need_zero_init`).
 pub const CLEAN_SHUTDOWN_SECTOR: usize = offset::clean_shutdown / SECTOR_LEN;
 

@@ -33,14 +33,16 @@ impl BruteForce {
     }
 
     fn enumerate(spaces: &[CrashSpace], visitor: &mut Visitor<'_>) {
-        let first = first_states(spaces);
-        if first.iter().any(|assignment| visitor.visit(assignment).is_break()) {
-            return;
+        for assignment in first_states(spaces) {
+            if visitor.visit(&assignment).is_break() {
+                return;
+            }
         }
-        let first: BTreeSet<Assignment> = first.into_iter().collect();
-        let mut assignment = all(spaces, CrashSpace::lost);
+        let (lost, kept) = (all(spaces, CrashSpace::lost), all(spaces, CrashSpace::kept));
+        let mut assignment = lost.clone();
         while advance(spaces, &mut assignment) {
-            if !first.contains(&assignment) && visitor.visit(&assignment).is_break() {
+            let first = differs_once(&assignment, &lost) || differs_once(&assignment, &kept);
+            if !first && visitor.visit(&assignment).is_break() {
                 return;
             }
         }
@@ -66,10 +68,14 @@ impl CrashExplorer for BruteForce {
     fn explore(
         &self,
         spaces: &[CrashSpace],
-        visit: &mut dyn FnMut(CrashState) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(&CrashState) -> ControlFlow<()>,
     ) -> Coverage {
         let states: BigUint = spaces.iter().map(CrashSpace::raw_states).product();
-        let mut visitor = Visitor { spaces, visit, visited: 0, stopped: false };
+        let lost = all(spaces, CrashSpace::lost);
+        let images = spaces.iter().zip(&lost.options);
+        let images = images.map(|(space, options)| space.realize(options)).collect();
+        let state = CrashState { assignment: lost, images };
+        let mut visitor = Visitor { spaces, visit, state, visited: 0, stopped: false };
         if states <= BigUint::from(self.states_max) {
             Self::enumerate(spaces, &mut visitor);
         } else {
@@ -82,7 +88,9 @@ impl CrashExplorer for BruteForce {
 
 struct Visitor<'a> {
     spaces: &'a [CrashSpace],
-    visit: &'a mut dyn FnMut(CrashState) -> ControlFlow<()>,
+    visit: &'a mut dyn FnMut(&CrashState) -> ControlFlow<()>,
+    /// Where the visit is: the next state is made from it.
+    state: CrashState,
     visited: u64,
     stopped: bool,
 }
@@ -90,9 +98,13 @@ struct Visitor<'a> {
 impl Visitor<'_> {
     fn visit(&mut self, assignment: &Assignment) -> ControlFlow<()> {
         self.visited += 1;
-        let images = self.spaces.iter().zip(&assignment.options);
-        let images = images.map(|(space, options)| space.realize(options)).collect();
-        let answer = (self.visit)(CrashState { assignment: assignment.clone(), images });
+        let CrashState { assignment: now, images } = &mut self.state;
+        let disks = self.spaces.iter().zip(images).zip(&mut now.options).zip(&assignment.options);
+        for (((space, image), from), to) in disks {
+            space.move_to(image, from, to);
+            from.clone_from(to);
+        }
+        let answer = (self.visit)(&self.state);
         self.stopped = answer.is_break();
         answer
     }
@@ -127,6 +139,12 @@ fn first_states(spaces: &[CrashSpace]) -> Vec<Assignment> {
     let mut seen = BTreeSet::new();
     states.retain(|state| seen.insert(state.clone()));
     states
+}
+
+/// Whether two assignments differ in no more than one variable.
+fn differs_once(one: &Assignment, other: &Assignment) -> bool {
+    let pairs = one.options.iter().flatten().zip(other.options.iter().flatten());
+    pairs.filter(|(one, other)| one != other).nth(1).is_none()
 }
 
 fn draw(spaces: &[CrashSpace], rng: &mut ChaCha8Rng) -> Assignment {
@@ -176,7 +194,7 @@ mod tests {
             let images = spaces.iter().zip(&state.assignment.options);
             let images: Vec<_> = images.map(|(space, of)| space.realize(of)).collect();
             assert!(images == state.images);
-            seen.push(state.assignment);
+            seen.push(state.assignment.clone());
             ControlFlow::Continue(())
         });
         (seen, coverage)

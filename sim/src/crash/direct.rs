@@ -5,8 +5,8 @@
 //! submission until their future is polled, and then all requests before them complete first. So
 //! a flush submitted beside a write does not cover it. Coins come up true and no disk fails. No
 //! scheduler is needed: a future that awaits its requests one by one runs to its end in one poll.
-//! Whenever what a power cut could leave behind changes, the world notes a [`CrashPoint`], so that
-//! recovery can be cut in turn.
+//! What the disks hold need not be decided ([`LazyDisks`]); the moments at which recovery can be cut
+//! in turn are noted there.
 //!
 //! Every run has a bound on disk requests ([`REQUESTS_MAX`]); code that reaches it is not
 //! answered any more, and the run ends as [`Stuck`].
@@ -23,20 +23,13 @@ use plugpull_engine::runtime::BoxTask;
 use plugpull_engine::sync::Shared;
 use plugpull_engine::{Disk, DiskProperties, IoFuture, Runtime, WriteFlags};
 
-use crate::disk::{CrashSpace, DiskSpec, DiskState, Image, Op, OpKind, Outcome, Reply, RequestId};
+use crate::crash::lazy::{CrashPoint, LazyDisks};
+use crate::crash::path::Path;
+use crate::disk::{CrashSpace, Image, Op, Reply, RequestId};
 use crate::exec::TaskId;
 
 /// Disk requests that one run may make before it counts as endless.
 pub const REQUESTS_MAX: u32 = 1_000_000;
-
-/// A moment inside a run at which power may be cut.
-#[derive(Debug, Clone)]
-pub struct CrashPoint {
-    /// What each disk may be left with.
-    pub spaces: Vec<CrashSpace>,
-    /// The value of [`DirectWorld::set_phase`] at that moment.
-    pub phase: usize,
-}
 
 /// Why a run did not end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,16 +45,12 @@ pub struct DirectWorld {
 }
 
 struct State {
-    disks: Vec<DiskState>,
+    disks: LazyDisks,
     task: TaskId,
     requests: u32,
     in_flight: VecDeque<InFlight>,
     /// Replies of requests that were completed before anybody asked for them.
     replies: BTreeMap<u32, Reply>,
-    watching: bool,
-    phase: usize,
-    points: Vec<CrashPoint>,
-    last_key: Option<u128>,
     events: BTreeSet<&'static str>,
     spawned: Vec<BoxTask>,
     now: Duration,
@@ -72,29 +61,18 @@ struct State {
 struct InFlight {
     index: usize,
     number: u32,
-    changes: bool,
 }
 
 impl DirectWorld {
-    /// Disks with these durable contents. With `watching` every crash point inside a run is noted;
-    /// without, power is not cut in this world, and the disks are simpler.
+    /// A world with these disks.
     #[must_use]
-    pub fn new(disks: impl IntoIterator<Item = (DiskSpec, Image)>, watching: bool) -> Self {
-        let disk = |(spec, image)| {
-            let disk = DiskState::new(spec, image);
-            if watching { disk } else { disk.without_cuts() }
-        };
-        let disks = disks.into_iter().map(disk).collect();
+    pub fn new(disks: LazyDisks) -> Self {
         let state = State {
             disks,
             task: TaskId::harness(),
             requests: 0,
             in_flight: VecDeque::new(),
             replies: BTreeMap::new(),
-            watching,
-            phase: 0,
-            points: Vec::new(),
-            last_key: None,
             events: BTreeSet::new(),
             spawned: Vec::new(),
             now: Duration::ZERO,
@@ -106,7 +84,7 @@ impl DirectWorld {
     /// Handles of the disks, in order.
     #[must_use]
     pub fn disks(&self) -> Vec<Arc<dyn Disk>> {
-        let count = self.state.write(|state| state.disks.len());
+        let count = self.state.write(|state| state.disks.count());
         (0..count)
             .map(|index| Arc::new(DirectDisk { world: self.handle(), index }) as Arc<dyn Disk>)
             .collect()
@@ -118,30 +96,43 @@ impl DirectWorld {
         Arc::new(DirectRuntime { world: self.handle() })
     }
 
+    /// Uses the disks between two runs.
+    pub fn with_disks<R>(&self, used: impl FnOnce(&mut LazyDisks) -> R) -> R {
+        self.state.write(|state| used(&mut state.disks))
+    }
+
     /// Crash points noted from now on carry this number.
     pub fn set_phase(&self, phase: usize) {
-        self.state.write(|state| state.phase = phase);
+        self.with_disks(|disks| disks.set_phase(phase));
     }
 
     /// The crash points noted so far, in order.
     #[must_use]
     pub fn take_points(&self) -> Vec<CrashPoint> {
-        self.state.write(|state| std::mem::take(&mut state.points))
+        self.with_disks(LazyDisks::take_points)
     }
 
-    /// What each disk may be left with by a power cut now.
+    /// The present moment as a crash point.
     ///
     /// # Panics
-    /// If the world is not watching.
+    /// If the world is not watched.
     #[must_use]
-    pub fn crash_spaces(&self) -> Vec<CrashSpace> {
-        self.state.write(|state| state.disks.iter().map(DiskState::crash_space).collect())
+    pub fn point(&self) -> CrashPoint {
+        self.with_disks(|disks| disks.point())
     }
 
-    /// What reads of each disk see now.
+    /// What reads of each disk see now, as far as it is decided.
     #[must_use]
     pub fn visible(&self) -> Vec<Image> {
-        self.state.write(|state| state.disks.iter().map(|disk| disk.visible().clone()).collect())
+        self.with_disks(|disks| {
+            (0..disks.count()).map(|index| disks.disk(index).visible().clone()).collect()
+        })
+    }
+
+    /// What was answered so far.
+    #[must_use]
+    pub fn path(&self) -> Path {
+        self.with_disks(|disks| disks.path.clone())
     }
 
     /// The named events reported so far.
@@ -153,7 +144,7 @@ impl DirectWorld {
     /// Whether any disk was changed.
     #[must_use]
     pub fn changed(&self) -> bool {
-        self.state.write(|state| state.last_key.is_some())
+        self.with_disks(|disks| disks.changed_anything())
     }
 
     fn handle(&self) -> Handle {
@@ -232,11 +223,9 @@ impl State {
         if self.requests > REQUESTS_MAX {
             return None;
         }
-        let changes = op.kind() != OpKind::Read;
         let number = self.requests;
-        self.disks[index].submit(RequestId { task: self.task, number }, op);
-        self.note(changes);
-        self.in_flight.push_back(InFlight { index, number, changes });
+        self.disks.submit(index, RequestId { task: self.task, number }, op);
+        self.in_flight.push_back(InFlight { index, number });
         Some(number)
     }
 
@@ -248,42 +237,19 @@ impl State {
         loop {
             let next = self.in_flight.pop_front().expect("the request is in flight");
             let id = RequestId { task: self.task, number: next.number };
-            let reply = self.disks[next.index].complete(id, Outcome::Done);
-            self.note(next.changes);
+            let reply = self.disks.complete(next.index, id);
             if next.number == number {
                 return reply;
             }
             self.replies.insert(next.number, reply);
         }
     }
-
-    fn note(&mut self, changes: bool) {
-        if !changes {
-            return;
-        }
-        if !self.watching {
-            self.last_key = Some(0);
-            return;
-        }
-        let spaces = || self.disks.iter().map(DiskState::crash_space);
-        let key = combine_keys(spaces().map(|space| space.key()));
-        let repeated = self.points.last().is_some_and(|point| point.phase == self.phase);
-        if repeated && self.last_key == Some(key) {
-            return;
-        }
-        self.last_key = Some(key);
-        let spaces = spaces().collect();
-        self.points.push(CrashPoint { spaces, phase: self.phase });
-    }
 }
 
 /// One key for the crash spaces of all disks.
 #[must_use]
 pub fn combined_key(spaces: &[CrashSpace]) -> u128 {
-    combine_keys(spaces.iter().map(CrashSpace::key))
-}
-
-fn combine_keys(keys: impl Iterator<Item = u128>) -> u128 {
+    let keys = spaces.iter().map(CrashSpace::key);
     keys.fold(0, |all: u128, key| all.rotate_left(41).wrapping_add(key))
 }
 
@@ -341,8 +307,8 @@ impl DirectDisk {
         Box::pin(async move { request.await.map(drop) })
     }
 
-    fn look<R>(&self, look: impl FnOnce(&DiskState) -> R) -> R {
-        let seen = self.world.with(|state| look(&state.disks[self.index]));
+    fn look<R>(&self, look: impl FnOnce(&mut LazyDisks) -> R) -> R {
+        let seen = self.world.with(|state| look(&mut state.disks));
         seen.expect("a disk is used while its world is there")
     }
 }
@@ -369,11 +335,11 @@ impl Disk for DirectDisk {
     }
 
     fn len(&self) -> u64 {
-        self.look(DiskState::len)
+        self.look(|disks| disks.len_of(self.index))
     }
 
     fn properties(&self) -> DiskProperties {
-        self.look(|disk| disk.spec().properties())
+        self.look(|disks| disks.disk(self.index).spec().properties())
     }
 }
 

@@ -50,6 +50,6 @@ pub trait CrashExplorer: Send + Sync {
     fn explore(
         &self,
         spaces: &[CrashSpace],
-        visit: &mut dyn FnMut(CrashState) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(&CrashState) -> ControlFlow<()>,
     ) -> Coverage;
 }

@@ -1,15 +1,23 @@
 //! Power cuts: which states the disks may be left in, and what recovery makes of each.
 //!
-//! * [`explorer`] is the interface of a crash explorer: from the crash spaces of all disks at one
-//!   crash point to concrete images, with an account of what was covered.
+//! * [`lazy`] are disks whose sectors are undecided until they are read; [`path`] is one way
+//!   through a program that runs on them, and [`certificate`] the proof that all were taken.
+//! * [`explorer`] is the interface of explorers that enumerate: from the crash spaces of all disks
+//!   at one crash point to concrete images, with an account of what was covered.
 //! * [`brute`] is the reference: every combination, up to a stated bound, sampled beyond it.
 //! * [`direct`] runs recovery, and the sessions that follow it, on disks that answer at once, and
 //!   notes the crash points inside.
 
 pub mod brute;
+pub mod certificate;
 pub mod direct;
 pub mod explorer;
+pub mod lazy;
+pub mod path;
 
 pub use brute::BruteForce;
+pub use certificate::Certificate;
 pub use direct::DirectWorld;
 pub use explorer::{Assignment, Coverage, CrashExplorer, CrashState};
+pub use lazy::{CrashPoint, LazyDisks, Watch};
+pub use path::{Asked, Nearness, Path};

@@ -1,6 +1,8 @@
 //! The volatile cache of a disk, in the form that its model needs.
 
-use super::bytes::{Change, Extent};
+use std::sync::Arc;
+
+use super::bytes::{Change, Extent, Slice};
 use super::change_log::{ChangeLog, LogRule};
 use super::contents::Grain;
 use super::crash_space::{CrashSpace, Shape};
@@ -8,6 +10,7 @@ use super::image::Image;
 use super::request::RequestId;
 use super::sector_cache::SectorCache;
 use super::spec::{DiskSpec, Model};
+use super::start::Beneath;
 
 /// A cache.
 #[derive(Debug, Clone)]
@@ -32,22 +35,41 @@ macro_rules! either {
 }
 
 impl Cache {
-    /// The empty cache of a disk that durably holds `durable`.
-    pub(crate) fn new(spec: &DiskSpec, durable: Image) -> Self {
+    /// The empty cache of a disk that durably holds `durable`, but for what an earlier power cut has
+    /// left undecided in some sectors.
+    pub(crate) fn new(spec: &DiskSpec, durable: Image, beneath: Beneath<'_>) -> Self {
         let rule = match spec.model {
             Model::Writeback | Model::Writethrough | Model::LyingFlush => {
                 let grain = Grain { sector_len: spec.sector_len, tear: spec.tear };
-                return Self::Sectors(SectorCache::new(durable, grain));
+                let open = beneath.map(|start| Arc::clone(start.sectors())).unwrap_or_default();
+                return Self::Sectors(SectorCache::new(durable, grain, open));
             }
             Model::Ordered => LogRule::Ordered,
             Model::AtomicWrite => LogRule::AtomicWrite,
         };
-        Self::Log(ChangeLog::new(rule, durable, spec.sector_len, spec.tear))
+        let after_cut = beneath.is_some();
+        Self::Log(ChangeLog::new(rule, durable, spec.sector_len, spec.tear, after_cut))
     }
 
     /// Takes a change in flight; `preflush` if a flush comes first.
-    pub(crate) fn begin(&mut self, id: RequestId, moment: u64, change: Change, preflush: bool) {
-        either!(self, begin(id, moment, change, preflush));
+    pub(crate) fn begin(
+        &mut self,
+        id: RequestId,
+        moment: u64,
+        change: Change,
+        preflush: bool,
+        beneath: Beneath<'_>,
+    ) {
+        match self {
+            Self::Sectors(cache) => cache.begin(id, moment, change, preflush, beneath),
+            Self::Log(cache) => cache.begin(id, moment, change, preflush),
+            Self::Off => {}
+        }
+    }
+
+    /// It has become known what durably lies in a sector.
+    pub(crate) fn decide(&mut self, sector: u64, content: &Slice) {
+        either!(self, decide(sector, content));
     }
 
     /// Replaces the data of a write in flight: the device has damaged it.
@@ -73,6 +95,15 @@ impl Cache {
         either!(self, finish(id, moment, durable))
     }
 
+    /// Whether a plain end of a change may make something impossible for a power cut.
+    pub(crate) fn may_settle(&self, id: RequestId) -> bool {
+        match self {
+            Self::Sectors(cache) => cache.may_settle(id),
+            Self::Log(cache) => cache.may_settle(id),
+            Self::Off => false,
+        }
+    }
+
     /// Ends a change in an error.
     pub(crate) fn fail(&mut self, id: RequestId, moment: u64) {
         either!(self, fail(id, moment));
@@ -92,12 +123,12 @@ impl Cache {
     ///
     /// # Panics
     /// If there is no cache.
-    pub(crate) fn space(&self) -> CrashSpace {
+    pub(crate) fn space(&self, beneath: Beneath<'_>) -> CrashSpace {
         CrashSpace::new(match self {
-            Self::Sectors(cache) => Shape::Sectors(cache.space()),
+            Self::Sectors(cache) => Shape::Sectors(cache.space(beneath)),
             Self::Log(cache) => match cache.rule() {
-                LogRule::Ordered => Shape::Ordered(cache.ordered_space()),
-                LogRule::AtomicWrite => Shape::AtomicWrite(cache.atomic_write_space()),
+                LogRule::Ordered => Shape::Ordered(cache.ordered_space(beneath)),
+                LogRule::AtomicWrite => Shape::AtomicWrite(cache.atomic_write_space(beneath)),
             },
             Self::Off => panic!("what is durable on this disk was not kept"),
         })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::bytes::Slice;
-use super::contents::{Bases, Contents, Grain, Patch, contents};
+use super::contents::{Bases, Content, Contents, Grain, Patch, contents};
 use super::request::RequestId;
 use super::span::{self, Span};
 
@@ -36,16 +36,36 @@ impl CellContents {
         let key = keys.fold(0, u128::wrapping_add);
         Arc::new(Self { contents, patches, key })
     }
+
+    /// Only these of the contents, each as `seen`, without repetition.
+    pub(crate) fn restricted(&self, options: &[usize], seen: impl Fn(&Slice) -> Slice) -> Arc<Self> {
+        let mut list: Vec<Content> = Vec::with_capacity(options.len());
+        for &option in options {
+            let content = &self.contents.list[option];
+            let bytes = seen(&content.bytes);
+            if list.iter().all(|known| *known.bytes != *bytes) {
+                list.push(Content { bytes, ..content.clone() });
+            }
+        }
+        Self::new(Contents { list, kept: 0 }, Arc::clone(&self.patches))
+    }
 }
 
 impl Cell {
-    /// A sector that durably holds `base`.
-    pub(crate) fn new(base: Slice) -> Self {
+    /// A sector that durably holds one of `bases`, of which there is at least one.
+    pub(crate) fn new(bases: Vec<Slice>) -> Self {
+        assert!(!bases.is_empty(), "a sector holds something");
         Self {
-            bases: Bases { list: vec![base], kept: 0 },
+            bases: Bases { list: bases, kept: 0 },
             patches: Arc::default(),
             contents: OnceCell::new(),
         }
+    }
+
+    /// It has become known what durably lies beneath.
+    pub(crate) fn decide_base(&mut self, base: Slice) {
+        self.bases = Bases { list: vec![base], kept: 0 };
+        self.contents.take();
     }
 
     /// Adds a patch.

@@ -2,14 +2,16 @@
 //! ordered and atomic-write. The cache is the list of changes that are not folded into the
 //! durable image, in completion order.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::atomic_write::AtomicWriteSpace;
-use super::bytes::{Change, Extent, Part};
+use super::atomic_write::{self, AtomicWriteSpace};
+use super::bytes::{Change, Extent, Part, write_clipped};
 use super::image::Image;
 use super::ordered::OrderedSpace;
 use super::request::RequestId;
 use super::span::{self, Span, Spanned};
+use super::start::{Beneath, Layer};
 
 /// Durable image and the changes on their way to it.
 #[derive(Debug, Clone)]
@@ -22,6 +24,11 @@ pub(crate) struct ChangeLog {
     completed: Vec<Arc<Logged>>,
     /// In submission order.
     in_flight: Vec<Arc<Logged>>,
+    /// After an earlier power cut: the sectors that do not show any more what it may have left
+    /// there.
+    covered: Arc<BTreeSet<u64>>,
+    /// Whether there was one.
+    after_cut: bool,
 }
 
 /// Which of the two models.
@@ -118,6 +125,7 @@ impl ChangeLog {
         durable: Image,
         sector_len: usize,
         tear: Option<usize>,
+        after_cut: bool,
     ) -> Self {
         let len = durable.len();
         let mut log = Self {
@@ -127,6 +135,8 @@ impl ChangeLog {
             durable: Durable { image: durable, len },
             completed: Vec::new(),
             in_flight: Vec::new(),
+            covered: Arc::default(),
+            after_cut,
         };
         log.make_room(len);
         log
@@ -167,6 +177,16 @@ impl ChangeLog {
         true
     }
 
+    /// Whether a plain end of a change may make something impossible for a power cut: with
+    /// atomic writes, that it reached the medium after another one in flight.
+    pub(crate) fn may_settle(&self, id: RequestId) -> bool {
+        let ending = &self.in_flight[self.position(id)];
+        self.rule == LogRule::AtomicWrite
+            && self.in_flight.iter().any(|other| {
+                other.request != id && atomic_write::overlap(&other.change, &ending.change)
+            })
+    }
+
     /// Ends a change in an error.
     pub(crate) fn fail(&mut self, id: RequestId, moment: u64) {
         let mut logged = self.in_flight.remove(self.position(id));
@@ -196,15 +216,23 @@ impl ChangeLog {
         }
     }
 
+    /// It has become known what durably lies in a sector.
+    pub(crate) fn decide(&mut self, sector: u64, content: &[u8]) {
+        write_clipped(&mut self.durable.image, sector * self.sector_len as u64, content);
+        Arc::make_mut(&mut self.covered).insert(sector);
+    }
+
     /// What a power cut may leave, for the ordered model.
-    pub(crate) fn ordered_space(&self) -> OrderedSpace {
-        OrderedSpace::new(self.durable.clone(), &self.completed, self.sector_len, self.tear)
+    pub(crate) fn ordered_space(&self, beneath: Beneath<'_>) -> OrderedSpace {
+        let layer = Layer::of(beneath, &self.covered);
+        OrderedSpace::new(self.durable.clone(), &self.completed, self.sector_len, self.tear, layer)
     }
 
     /// What a power cut may leave, for the atomic-write model.
-    pub(crate) fn atomic_write_space(&self) -> AtomicWriteSpace {
+    pub(crate) fn atomic_write_space(&self, beneath: Beneath<'_>) -> AtomicWriteSpace {
         let durable = self.durable.clone();
-        AtomicWriteSpace::new(durable, &self.completed, &self.in_flight, self.sector_len)
+        let layer = Layer::of(beneath, &self.covered);
+        AtomicWriteSpace::new(durable, &self.completed, &self.in_flight, self.sector_len, layer)
     }
 
     /// Which model.
@@ -240,6 +268,11 @@ impl ChangeLog {
         let decided = self.completed.iter().take_while(|logged| logged.span.required).count();
         for logged in self.completed.drain(..decided) {
             self.durable.apply(&logged.change, self.sector_len);
+            if let (true, Change::Write(extents)) = (self.after_cut, &logged.change) {
+                let covered = Arc::make_mut(&mut self.covered);
+                let unit = self.sector_len as u64;
+                covered.extend(extents.iter().flat_map(|extent| extent.range().units(unit)));
+            }
         }
     }
 

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use num_bigint::BigUint;
 
 use super::atomic_write::AtomicWriteSpace;
+use super::bytes::Slice;
+use super::cell::CellContents;
 use super::image::Image;
 use super::ordered::OrderedSpace;
-use super::sector_space::SectorSpace;
+use super::remaining::{Question, Remaining};
+use super::sector_space::{Clause, SectorSpace};
+use super::undecided::Undecided;
 
 /// All crash images at one crash point: each is one choice of an option for every variable.
 ///
@@ -19,6 +23,8 @@ use super::sector_space::SectorSpace;
 pub struct CrashSpace {
     shape: Arc<Shape>,
     key: u128,
+    /// The sectors that variables decide about, in order.
+    sectors: Arc<[u64]>,
 }
 
 /// What the device model makes of a power cut.
@@ -45,8 +51,9 @@ macro_rules! shaped {
 
 impl CrashSpace {
     pub(crate) fn new(shape: Shape) -> Self {
-        let mut space = Self { shape: Arc::new(shape), key: 0 };
+        let mut space = Self { shape: Arc::new(shape), key: 0, sectors: Arc::default() };
         space.key = shaped!(space, key());
+        space.sectors = shaped!(space, undecided_sectors());
         space
     }
 
@@ -119,10 +126,115 @@ impl CrashSpace {
         lines.collect()
     }
 
-    /// The product of all option counts.
+    /// The product of all option counts; where an earlier power cut has left something undecided
+    /// beneath, of those that agree with what is known of it.
     #[must_use]
     pub fn raw_states(&self) -> BigUint {
-        (0..self.variables()).map(|variable| BigUint::from(self.options(variable))).product()
+        if self.is_plain() {
+            return (0..self.variables())
+                .map(|variable| BigUint::from(self.options(variable)))
+                .product();
+        }
+        Undecided::new(self.clone()).states()
+    }
+
+    /// Whether every combination of options is a crash image: nothing is known of it yet.
+    fn is_plain(&self) -> bool {
+        match &*self.shape {
+            Shape::Sectors(shape) => shape.clauses().is_empty(),
+            Shape::Ordered(shape) => shape.layer().is_none(),
+            Shape::AtomicWrite(shape) => shape.layer().is_none(),
+        }
+    }
+
+    /// What may be chosen of each variable.
+    pub(crate) fn initial(&self) -> Vec<Remaining> {
+        let layer = match &*self.shape {
+            Shape::Sectors(_) => None,
+            Shape::Ordered(shape) => shape.layer(),
+            Shape::AtomicWrite(shape) => shape.layer(),
+        };
+        let beneath = layer.map_or(&[][..], |layer| layer.remaining());
+        let own = self.variables() - beneath.len();
+        let own = (0..own).map(|variable| Remaining::all(self.options(variable)));
+        own.chain(beneath.iter().cloned()).collect()
+    }
+
+    /// The sectors whose content variables decide about, in order.
+    pub(crate) fn undecided_sectors(&self) -> Arc<[u64]> {
+        Arc::clone(&self.sectors)
+    }
+
+    /// What has to be decided before any sector can be asked for; `remaining` is what is left of
+    /// each variable.
+    pub(crate) fn hidden_question(&self, remaining: &[Remaining]) -> Option<Question> {
+        shaped!(self, hidden_question(remaining))
+    }
+
+    /// What has to be decided next about a sector, once nothing hidden is left to ask.
+    pub(crate) fn sector_question(&self, remaining: &[Remaining], at: u64) -> Option<Question> {
+        shaped!(self, sector_question(remaining, at))
+    }
+
+    /// The content of a sector of which nothing is left to ask; bytes past the length are zero.
+    pub(crate) fn sector_bytes(&self, remaining: &[Remaining], at: u64) -> Slice {
+        shaped!(self, sector_bytes(remaining, at))
+    }
+
+    /// The length, once nothing hidden is left to ask.
+    pub(crate) fn decided_len(&self, remaining: &[Remaining]) -> u64 {
+        shaped!(self, decided_len(remaining))
+    }
+
+    /// An image of the decided length that is right but for undecided sectors.
+    pub(crate) fn opened(&self, remaining: &[Remaining]) -> Image {
+        shaped!(self, opened(remaining))
+    }
+
+    /// The contents left of each sector that has more than one, where sectors are independent; none
+    /// elsewhere.
+    pub(crate) fn open_contents(&self, remaining: &[Remaining]) -> Vec<(u64, Arc<CellContents>)> {
+        match &*self.shape {
+            Shape::Sectors(shape) => shape.open_contents(remaining),
+            Shape::Ordered(_) | Shape::AtomicWrite(_) => Vec::new(),
+        }
+    }
+
+    /// The variable and option that give a sector this content, where sectors are independent.
+    pub(crate) fn option_of(
+        &self,
+        remaining: &[Remaining],
+        at: u64,
+        content: &[u8],
+    ) -> Option<(usize, u32)> {
+        match &*self.shape {
+            Shape::Sectors(shape) => shape.option_of(remaining, at, content),
+            Shape::Ordered(_) | Shape::AtomicWrite(_) => None,
+        }
+    }
+
+    /// The variable that stands for a sector, if one does.
+    pub(crate) fn variable_of(&self, sector: u64) -> Option<usize> {
+        (0..self.variables()).find(|&variable| self.sector(variable) == Some(sector))
+    }
+
+    /// What is known not to be the case.
+    pub(crate) fn clauses(&self) -> &[Clause] {
+        match &*self.shape {
+            Shape::Sectors(shape) => shape.clauses(),
+            Shape::Ordered(_) | Shape::AtomicWrite(_) => &[],
+        }
+    }
+
+    /// What lies beneath the changes of this disk, undecided by an earlier power cut: how many
+    /// variables are the disk's own, and the earlier space.
+    pub(crate) fn beneath(&self) -> Option<(usize, &CrashSpace)> {
+        let layer = match &*self.shape {
+            Shape::Sectors(_) => None,
+            Shape::Ordered(shape) => shape.layer(),
+            Shape::AtomicWrite(shape) => shape.layer(),
+        }?;
+        Some((self.variables() - layer.remaining().len(), layer.space()))
     }
 
     /// The crash image for one option per variable.
@@ -133,6 +245,39 @@ impl CrashSpace {
     pub fn realize(&self, choice: &[usize]) -> Image {
         self.check(choice);
         shaped!(self, realize(choice))
+    }
+
+    /// Makes the image of one choice into that of another.
+    pub(crate) fn move_to(&self, image: &mut Image, from: &[usize], to: &[usize]) {
+        let moved = match &*self.shape {
+            Shape::Sectors(shape) => shape.move_to(image, from, to),
+            Shape::Ordered(_) | Shape::AtomicWrite(_) => false,
+        };
+        if !moved {
+            *image = self.realize(to);
+        }
+    }
+
+    /// A choice that gives this image, if there is one; `hint` is a choice of the same space or of
+    /// one that differs from it only in what lies beneath.
+    #[must_use]
+    pub fn choice_for(&self, image: &Image, hint: &[usize]) -> Option<Vec<usize>> {
+        let fits = |choice: &[usize]| {
+            choice.len() == self.variables()
+                && (0..choice.len()).all(|variable| choice[variable] < self.options(variable))
+                && self.realize(choice) == *image
+        };
+        let hinted = &hint[..hint.len().min(self.variables())];
+        if fits(hinted) {
+            return Some(hinted.to_vec());
+        }
+        let choice = shaped!(self, choice_for(image))?;
+        fits(&choice).then_some(choice)
+    }
+
+    /// Bytes in a sector.
+    pub(crate) fn sector_len(&self) -> usize {
+        shaped!(self, sector_len())
     }
 
     /// The choice with everything kept.

@@ -61,6 +61,17 @@ impl Image {
         self.content_key.wrapping_add(xxh3_128_with_seed(&self.len.to_le_bytes(), 1))
     }
 
+    /// What the bytes of a range of whole grains of 512 bytes add to [`Image::key`].
+    pub(crate) fn range_key(&self, offset: u64, len: usize) -> u128 {
+        let grains = (offset / GRAIN as u64)..(offset + len as u64).div_ceil(GRAIN as u64);
+        let per_page = PAGE / GRAIN as u64;
+        grains.fold(0, |key, grain| {
+            let Some(page) = self.pages.get(&(grain / per_page)) else { return key };
+            let within = usize::try_from(grain % per_page).expect("within a page");
+            key.wrapping_add(grain_key(grain / per_page, within, page))
+        })
+    }
+
     /// Fills `buffer` with the bytes from `offset` on; bytes past the end are zero.
     pub fn read(&self, offset: u64, buffer: &mut [u8]) {
         let mut done = 0;

@@ -14,6 +14,7 @@ use super::lengths::{Lengths, Resize};
 use super::request::RequestId;
 use super::sector_space::{Gate, SectorSpace};
 use super::span::Span;
+use super::start::Beneath;
 
 /// Durable image, undecided sectors, undecided length.
 #[derive(Debug, Clone)]
@@ -25,11 +26,14 @@ pub(crate) struct SectorCache {
     lengths: Lengths,
     in_flight: BTreeMap<RequestId, Change>,
     gates: Vec<Gate>,
+    /// Sectors that an earlier power cut has left undecided, in order: those that have a cell keep
+    /// it, because without one they would show what was left there.
+    open: Arc<[u64]>,
 }
 
 impl SectorCache {
-    /// A disk that holds `durable` and nothing else.
-    pub(crate) fn new(durable: Image, grain: Grain) -> Self {
+    /// A disk that holds `durable` and nothing else, but in `open` sectors.
+    pub(crate) fn new(durable: Image, grain: Grain, open: Arc<[u64]>) -> Self {
         let mut cache = Self {
             grain,
             lengths: Lengths::new(durable.len(), durable.len()),
@@ -37,6 +41,7 @@ impl SectorCache {
             cells: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             gates: Vec::new(),
+            open,
         };
         let len = cache.durable.len();
         cache.make_room(len);
@@ -46,12 +51,19 @@ impl SectorCache {
 
     /// Takes a change in flight: from now on, any of it may reach the medium. If it is `gated`, by
     /// a flush that comes first, only after that flush.
-    pub(crate) fn begin(&mut self, id: RequestId, moment: u64, change: Change, gated: bool) {
+    pub(crate) fn begin(
+        &mut self,
+        id: RequestId,
+        moment: u64,
+        change: Change,
+        gated: bool,
+        beneath: Beneath<'_>,
+    ) {
         if gated {
             self.gates.push(Gate { request: id, submitted: moment });
         }
         match &change {
-            Change::Write(extents) => self.push(id, Span::new(moment), extents),
+            Change::Write(extents) => self.push(id, Span::new(moment), extents, beneath),
             &Change::Resize(len) => {
                 self.make_room(len);
                 let resize = Resize { request: id, span: Span::new(moment), len };
@@ -64,7 +76,7 @@ impl SectorCache {
     /// Replaces the data of a write in flight: the device has damaged it.
     pub(crate) fn damage(&mut self, id: RequestId, extents: Vec<Extent>) {
         if let Some(span) = self.withdraw(id) {
-            self.push(id, span, &extents);
+            self.push(id, span, &extents, None);
         }
         self.in_flight.insert(id, Change::Write(extents));
     }
@@ -72,7 +84,7 @@ impl SectorCache {
     /// Sends a write in flight elsewhere. It gets there at this moment, not before.
     pub(crate) fn misdirect(&mut self, id: RequestId, moment: u64, extents: Vec<Extent>) {
         self.withdraw(id);
-        self.push(id, Span::new(moment), &extents);
+        self.push(id, Span::new(moment), &extents, None);
         self.tidy();
         self.in_flight.insert(id, Change::Write(extents));
     }
@@ -100,6 +112,14 @@ impl SectorCache {
             }
         }
         changed
+    }
+
+    /// Whether a plain end of a change may make something impossible for a power cut: what depends
+    /// on flushes under way and on the length is not looked at closely.
+    pub(crate) fn may_settle(&self, id: RequestId) -> bool {
+        !self.gates.is_empty()
+            || !self.lengths.unsettled_cuts().is_empty()
+            || matches!(self.in_flight[&id], Change::Resize(_))
     }
 
     /// Ends a change in an error: any of its sectors may have changed.
@@ -147,9 +167,18 @@ impl SectorCache {
         }
     }
 
+    /// It has become known what durably lies in a sector.
+    pub(crate) fn decide(&mut self, sector: u64, content: &Slice) {
+        write_clipped(&mut self.durable, sector * self.grain.sector_len as u64, content);
+        if let Some(cell) = self.cells.get_mut(&sector) {
+            cell.decide_base(content.clone());
+        }
+    }
+
     /// What a power cut may leave.
-    pub(crate) fn space(&self) -> SectorSpace {
-        SectorSpace::new(&self.durable, &self.cells, &self.lengths, &self.gates, self.grain)
+    pub(crate) fn space(&self, beneath: Beneath<'_>) -> SectorSpace {
+        let Self { durable, cells, lengths, gates, grain, .. } = self;
+        SectorSpace::new(durable, cells, lengths, gates, *grain, beneath)
     }
 
     /// Takes a write in flight out of its sectors, which may need tidying. Returns its span.
@@ -162,10 +191,13 @@ impl SectorCache {
         span
     }
 
-    fn push(&mut self, request: RequestId, span: Span, extents: &[Extent]) {
+    fn push(&mut self, request: RequestId, span: Span, extents: &[Extent], beneath: Beneath<'_>) {
         let Self { cells, durable, grain, .. } = self;
         for part in extents.iter().flat_map(|extent| extent.parts(grain.sector_len)) {
-            let base = || Cell::new(sector_of(durable, part.sector, *grain));
+            let base = || {
+                let open = beneath.and_then(|start| start.open_sector(part.sector));
+                Cell::new(open.unwrap_or_else(|| vec![sector_of(durable, part.sector, *grain)]))
+            };
             let cell = cells.entry(part.sector).or_insert_with(base);
             cell.push(Patch { request, span, start: part.start, bytes: part.bytes });
         }
@@ -182,7 +214,7 @@ impl SectorCache {
         if let Some(content) = cell.settle(&cuts, self.grain) {
             write_clipped(&mut self.durable, sector * unit, &content);
         }
-        if cell.is_decided() {
+        if cell.is_decided() && self.open.binary_search(&sector).is_err() {
             self.cells.remove(&sector);
         }
     }

@@ -11,13 +11,15 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
-use super::bytes::write_clipped;
+use super::bytes::{Slice, in_memory, write_clipped};
 use super::cell::{Cell, CellContents};
 use super::contents::{Grain, Patch};
 use super::image::Image;
 use super::lengths::{LengthOption, LengthOptions, Lengths};
+use super::remaining::{Question, Remaining};
 use super::request::RequestId;
 use super::sector_cache::cut_patch;
+use super::start::Beneath;
 
 /// Most PREFLUSH writes that may be in flight on one disk: each doubles the work.
 const GATES_MAX: usize = 8;
@@ -43,7 +45,13 @@ pub(crate) struct SectorSpace {
     sectors: Vec<Sector>,
     /// Index of the context with everything kept.
     kept: usize,
+    /// What is known not to be the case: no image has all of the contents of one clause.
+    clauses: Vec<Clause>,
 }
+
+/// Contents of sectors that are not all there together: somebody looked, and without learning
+/// which of them is missing.
+pub(crate) type Clause = Arc<[(u64, Slice)]>;
 
 /// An undecided sector.
 #[derive(Debug)]
@@ -72,6 +80,7 @@ impl SectorSpace {
         lengths: &Lengths,
         gates: &[Gate],
         grain: Grain,
+        beneath: Beneath<'_>,
     ) -> Self {
         assert!(gates.len() <= GATES_MAX, "{} PREFLUSH writes in flight", gates.len());
         let mut space = Self {
@@ -82,6 +91,7 @@ impl SectorSpace {
             length_options: 1,
             sectors: Vec::with_capacity(cells.len()),
             kept: 0,
+            clauses: Vec::new(),
         };
         let plain = gates.is_empty() && lengths.unsettled_cuts().is_empty();
         let mut contexts = Vec::new();
@@ -112,7 +122,23 @@ impl SectorSpace {
                 space.sectors.push(sector);
             }
         }
+        space.show_through(cells, beneath);
         space
+    }
+
+    /// Adds the sectors without a cell that an earlier power cut has left undecided.
+    fn show_through(&mut self, cells: &BTreeMap<u64, Cell>, beneath: Beneath<'_>) {
+        let Some(start) = beneath else { return };
+        let before = self.sectors.len();
+        for (index, contents) in start.open_contents() {
+            if !cells.contains_key(&index) {
+                self.sectors.push(Sector::new(index, vec![contents]));
+            }
+        }
+        if self.sectors.len() > before {
+            self.sectors.sort_unstable_by_key(|sector| sector.index);
+        }
+        self.clauses = start.clauses().to_vec();
     }
 
     /// Number of variables.
@@ -201,9 +227,207 @@ impl SectorSpace {
         image
     }
 
+    /// The sectors that variables stand for, in order.
+    pub(crate) fn undecided_sectors(&self) -> Arc<[u64]> {
+        self.sectors.iter().map(|sector| sector.index).collect()
+    }
+
+    /// See [`Clause`].
+    pub(crate) fn clauses(&self) -> &[Clause] {
+        &self.clauses
+    }
+
+    /// What has to be decided before a sector can be asked for: flushes and length.
+    pub(crate) fn hidden_question(&self, remaining: &[Remaining]) -> Option<Question> {
+        (0..self.hidden_variables()).find_map(|variable| {
+            let distinct = match self.variable(variable) {
+                Variable::Length => self.lengths[self.mask(remaining)].0.list.len(),
+                Variable::Gate(_) | Variable::Sector(_) => 2,
+            };
+            Question::each(variable, &remaining[variable], distinct)
+        })
+    }
+
+    /// What has to be decided about a sector, once nothing hidden is left to ask.
+    pub(crate) fn sector_question(&self, remaining: &[Remaining], at: u64) -> Option<Question> {
+        let sector = self.find(at)?;
+        let variable = self.hidden_variables() + sector;
+        let (context, length) = self.context(remaining);
+        let list = &self.sectors[sector].contents(context).contents.list;
+        let content = |option: u32| &list[(option as usize).min(list.len() - 1)].bytes;
+        match self.visible_len(at, length.len) {
+            0 => None,
+            len if len < self.grain.sector_len => {
+                let visible = |option| content(option)[..len].to_vec();
+                Question::by(variable, &remaining[variable], visible)
+            }
+            _ => Question::each(variable, &remaining[variable], list.len()),
+        }
+    }
+
+    /// The content of a sector that no question is left about; bytes past the length are zero.
+    pub(crate) fn sector_bytes(&self, remaining: &[Remaining], at: u64) -> Slice {
+        let (context, length) = self.context(remaining);
+        let len = self.visible_len(at, length.len);
+        let whole = match self.find(at) {
+            Some(sector) => {
+                let list = &self.sectors[sector].contents(context).contents.list;
+                let option = remaining[self.hidden_variables() + sector].first();
+                list[(option as usize).min(list.len() - 1)].bytes.clone()
+            }
+            None => {
+                let image = self.opened(remaining);
+                Slice::new(image.bytes(at * self.unit(), self.grain.sector_len).into())
+            }
+        };
+        clipped(whole, len)
+    }
+
+    /// The length, once nothing hidden is left to ask.
+    pub(crate) fn decided_len(&self, remaining: &[Remaining]) -> u64 {
+        self.context(remaining).1.len
+    }
+
+    /// The durable content with what the decided length implies, as long as that length. Undecided
+    /// sectors hold any of their contents.
+    pub(crate) fn opened(&self, remaining: &[Remaining]) -> Image {
+        let (_, length) = self.context(remaining);
+        self.cut_image(length)
+    }
+
+    /// The contents that are left of each sector with more than one, once nothing hidden is left to
+    /// ask.
+    pub(crate) fn open_contents(&self, remaining: &[Remaining]) -> Vec<(u64, Arc<CellContents>)> {
+        let hidden = self.hidden_variables();
+        let (context, length) = self.context(remaining);
+        let mut open = Vec::new();
+        for (sector, remaining) in self.sectors.iter().zip(&remaining[hidden..]) {
+            if remaining.count() == 1 {
+                continue;
+            }
+            let len = self.visible_len(sector.index, length.len);
+            let contents = sector.contents(context);
+            let list = &contents.contents.list;
+            if len == self.grain.sector_len && remaining.count() == list.len() {
+                let arc = sector.contexts.get(context).unwrap_or(&sector.contexts[0]);
+                open.push((sector.index, Arc::clone(arc)));
+                continue;
+            }
+            let mut options: Vec<usize> =
+                remaining.iter().map(|option| (option as usize).min(list.len() - 1)).collect();
+            options.dedup();
+            let restricted = contents.restricted(&options, |bytes| clipped(bytes.clone(), len));
+            if restricted.contents.list.len() > 1 {
+                open.push((sector.index, restricted));
+            }
+        }
+        open
+    }
+
+    /// The option of a sector's variable that gives this content, if one of `remaining` does.
+    pub(crate) fn option_of(
+        &self,
+        remaining: &[Remaining],
+        at: u64,
+        content: &[u8],
+    ) -> Option<(usize, u32)> {
+        let sector = self.find(at)?;
+        let variable = self.hidden_variables() + sector;
+        let (context, length) = self.context(remaining);
+        let list = &self.sectors[sector].contents(context).contents.list;
+        let len = self.visible_len(at, length.len);
+        let is = |option: &u32| {
+            let bytes = &list[(*option as usize).min(list.len() - 1)].bytes;
+            bytes[..len] == content[..len]
+        };
+        remaining[variable].iter().find(is).map(|option| (variable, option))
+    }
+
+    /// Bytes in a sector.
+    pub(crate) fn sector_len(&self) -> usize {
+        self.grain.sector_len
+    }
+
+    /// A choice that may give this image: the first of the hidden variables with which every sector
+    /// has its content.
+    pub(crate) fn choice_for(&self, image: &Image) -> Option<Vec<usize>> {
+        let hidden = self.hidden_variables();
+        let options: Vec<usize> = (0..hidden).map(|variable| self.options(variable)).collect();
+        let combinations = options.iter().product::<usize>();
+        (0..combinations).find_map(|mut number| {
+            let mut choice = Vec::with_capacity(self.variables());
+            for &options in &options {
+                choice.push(number % options);
+                number /= options;
+            }
+            let (context, length) = self.context(&choice);
+            if length.len != image.len() {
+                return None;
+            }
+            for sector in &self.sectors {
+                let offset = sector.index * self.unit();
+                let len = self.visible_len(sector.index, length.len);
+                let list = &sector.contents(context).contents.list;
+                let wanted = image.bytes(offset, len);
+                choice.push(list.iter().position(|content| content.bytes[..len] == wanted[..])?);
+            }
+            (self.realize(&choice) == *image).then_some(choice)
+        })
+    }
+
+    fn hidden_variables(&self) -> usize {
+        self.gates.len() + self.length_variables()
+    }
+
+    fn find(&self, sector: u64) -> Option<usize> {
+        self.sectors.binary_search_by_key(&sector, |sector| sector.index).ok()
+    }
+
+    fn unit(&self) -> u64 {
+        self.grain.sector_len as u64
+    }
+
+    /// How many bytes of a sector lie before the end of the disk.
+    fn visible_len(&self, sector: u64, len: u64) -> usize {
+        in_memory(len.saturating_sub(sector * self.unit()).min(self.unit()))
+    }
+
+    fn cut_image(&self, length: &LengthOption) -> Image {
+        let mut image = self.durable.clone();
+        for cut in &length.cuts {
+            image.set_len(cut.len.min(image.len()));
+            image.set_len(self.durable.len());
+        }
+        image.set_len(length.len);
+        image
+    }
+
+    /// Makes the image of one choice into that of another, where no hidden variable differs; whether
+    /// it could.
+    pub(crate) fn move_to(&self, image: &mut Image, from: &[usize], to: &[usize]) -> bool {
+        let hidden = self.hidden_variables();
+        if from[..hidden] != to[..hidden] {
+            return false;
+        }
+        let (context, _) = self.context(to);
+        for (sector, (from, to)) in self.sectors.iter().zip(from[hidden..].iter().zip(&to[hidden..])) {
+            if from != to {
+                let list = &sector.contents(context).contents.list;
+                let content = &list[(*to).min(list.len() - 1)];
+                write_clipped(image, sector.index * self.unit(), &content.bytes);
+            }
+        }
+        true
+    }
+
     /// Identifies the set of images.
     pub(crate) fn key(&self) -> u128 {
-        let mut parts: Vec<u8> = self.durable.key().to_le_bytes().to_vec();
+        // What is durable beneath an undecided sector is one of its contents, or none.
+        let beneath = self.sectors.iter().map(|sector| {
+            self.durable.range_key(sector.index * self.unit(), self.grain.sector_len)
+        });
+        let durable = beneath.fold(self.durable.key(), u128::wrapping_sub);
+        let mut parts: Vec<u8> = durable.to_le_bytes().to_vec();
         let mut add = |part: &[u8]| parts.extend_from_slice(part);
         for (options, _) in &self.lengths {
             for option in &options.list {
@@ -217,6 +441,13 @@ impl SectorSpace {
         }
         let sectors = self.sectors.iter().map(Sector::key).fold(0, u128::wrapping_add);
         add(&sectors.to_le_bytes());
+        for clause in &self.clauses {
+            for (sector, content) in &**clause {
+                add(&sector.to_le_bytes());
+                add(&xxh3_128(content).to_le_bytes());
+            }
+            add(b"clause");
+        }
         xxh3_128(&parts)
     }
 
@@ -250,17 +481,44 @@ impl SectorSpace {
         (undone, flushed)
     }
 
-    fn mask(&self, choice: &[usize]) -> usize {
-        (0..self.gates.len()).map(|bit| choice[bit] << bit).sum()
+    fn mask<C: Chosen>(&self, choice: &[C]) -> usize {
+        (0..self.gates.len()).map(|bit| choice[bit].option() << bit).sum()
     }
 
     /// The context that a choice selects, and its length.
-    fn context(&self, choice: &[usize]) -> (usize, &LengthOption) {
+    fn context<C: Chosen>(&self, choice: &[C]) -> (usize, &LengthOption) {
         let (options, start) = &self.lengths[self.mask(choice)];
-        let wanted = if self.length_options > 1 { choice[self.gates.len()] } else { 0 };
+        let wanted = if self.length_options > 1 { choice[self.gates.len()].option() } else { 0 };
         let option = wanted.min(options.list.len() - 1);
         (start + option, &options.list[option])
     }
+}
+
+/// One option of a variable: chosen, or what is left of several that make no difference.
+trait Chosen {
+    fn option(&self) -> usize;
+}
+
+impl Chosen for usize {
+    fn option(&self) -> usize {
+        *self
+    }
+}
+
+impl Chosen for Remaining {
+    fn option(&self) -> usize {
+        self.first() as usize
+    }
+}
+
+/// The first `len` bytes, the rest zero.
+fn clipped(bytes: Slice, len: usize) -> Slice {
+    if len == bytes.len() {
+        return bytes;
+    }
+    let mut clipped = vec![0; bytes.len()];
+    clipped[..len].copy_from_slice(&bytes[..len]);
+    Slice::new(clipped.into())
 }
 
 impl Sector {

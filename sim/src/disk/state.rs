@@ -17,8 +17,11 @@ use super::crash_space::CrashSpace;
 use super::faults::{FaultPlan, Faults};
 use super::image::Image;
 use super::request::{Op, OpKind, Outcome, Reply, RequestId};
+use super::remaining::Question;
 use super::rules::Rules;
 use super::spec::{DiscardContent, DiskSpec, FailedFlush, GARBAGE};
+use super::start::Start;
+use super::undecided::Undecided;
 
 /// A disk: durable image, volatile cache, requests in flight.
 #[derive(Debug, Clone)]
@@ -35,6 +38,12 @@ pub struct DiskState {
     /// What discards write, one sector of it; none if they write nothing.
     discard: Option<Slice>,
     space: OnceCell<CrashSpace>,
+    /// What an earlier power cut has left undecided.
+    start: Option<Box<Start>>,
+    /// Whether nobody has asked the disk anything since that power cut: not even its length is
+    /// known.
+    untouched: bool,
+    watched: bool,
 }
 
 /// A request in flight.
@@ -71,11 +80,128 @@ impl DiskState {
             faults: Faults::default(),
             moment: 0,
             visible: durable.clone(),
-            cache: Cache::new(&spec, durable),
+            cache: Cache::new(&spec, durable, None),
             in_flight: Vec::new(),
             discard,
             space: OnceCell::new(),
+            start: None,
+            untouched: false,
+            watched: true,
             spec,
+        }
+    }
+
+    /// A disk that holds one of the images that a power cut left. Before a request is submitted or
+    /// completed, and before the length is asked for, every [question](DiskState::question) about
+    /// it has to be [answered](DiskState::answer).
+    ///
+    /// # Panics
+    /// As [`DiskState::new`].
+    #[must_use]
+    pub fn after_power_cut(spec: DiskSpec, left: CrashSpace) -> Self {
+        let start = Some(Box::new(Start::new(Undecided::new(left))));
+        Self { start, untouched: true, ..Self::new(spec, Image::zeroed(0)) }
+    }
+
+    /// What has to be decided next about what a power cut left, before `op` can be submitted (a
+    /// read: before it can complete) or, without one, before the length is known; none if
+    /// everything is.
+    pub fn question(&mut self, op: Option<&Op>) -> Option<Question> {
+        if self.untouched {
+            let start = self.start.as_mut().expect("an untouched disk has a start");
+            if let Some(question) = start.undecided.hidden_question() {
+                return Some(question);
+            }
+            self.touch();
+        }
+        let sectors = self.has_unknown().then(|| op.and_then(|op| self.looked_at(op)))??;
+        let start = self.start.as_mut().expect("something is unknown");
+        loop {
+            let sector = sectors.iter().find_map(|range| start.unknown_in(range.clone()))?;
+            if let Some(question) = start.undecided.question(sector) {
+                return Some(question);
+            }
+            let content = start.undecided.bytes(sector);
+            start.know(sector..sector + 1);
+            let offset = sector * self.spec.sector_len as u64;
+            super::bytes::write_clipped(&mut self.visible, offset, &content);
+            self.cache.decide(sector, &content);
+            self.space.take();
+        }
+    }
+
+    /// Decides a question that was asked last: only what is in its `group`-th group remains.
+    ///
+    /// # Panics
+    /// If there is no such group, or nothing is undecided.
+    pub fn answer(&mut self, question: &Question, group: usize) {
+        let start = self.start.as_mut().expect("something is undecided");
+        start.undecided.answer(question, group);
+        self.space.take();
+    }
+
+    /// What is still undecided of what a power cut left; none on a disk that began with an image.
+    #[must_use]
+    pub fn undecided(&self) -> Option<&Undecided> {
+        self.start.as_ref().map(|start| &start.undecided)
+    }
+
+    /// Whether reads of the range see what is decided.
+    #[must_use]
+    pub fn is_known(&self, range: ByteRange) -> bool {
+        !self.untouched
+            && self.start.as_ref().is_none_or(|start| {
+                start.unknown_in(range.units(self.spec.sector_len as u64)).is_none()
+            })
+    }
+
+    /// The length is decided: from here on this is a disk like others, but for some sectors.
+    fn touch(&mut self) {
+        self.untouched = false;
+        let start = self.start.as_deref().expect("an untouched disk has a start");
+        self.visible = start.undecided.opened();
+        if self.watched {
+            self.cache = Cache::new(&self.spec, self.visible.clone(), Some(start));
+        }
+        let len = self.visible.len();
+        let start = self.start.as_mut().expect("just seen");
+        // Nothing is beyond the end.
+        start.know(len.div_ceil(self.spec.sector_len as u64)..u64::MAX);
+        self.space.take();
+    }
+
+    fn has_unknown(&self) -> bool {
+        self.start.as_ref().is_some_and(|start| start.has_unknown())
+    }
+
+    /// The sectors whose content has to be known for a request: what it reads, and what it
+    /// overwrites or cuts off only in part.
+    fn looked_at(&self, op: &Op) -> Option<Vec<std::ops::Range<u64>>> {
+        let unit = self.spec.sector_len as u64;
+        let edges = |range: ByteRange| {
+            let sectors = range.units(unit);
+            let first = sectors.start..sectors.start + u64::from(!range.offset.is_multiple_of(unit));
+            let last = sectors.end - u64::from(!range.end().is_multiple_of(unit))..sectors.end;
+            let start = self.start.as_ref();
+            let in_clause = sectors.filter(|&sector| {
+                start.is_some_and(|start| start.undecided.is_in_clause(sector))
+            });
+            let in_clause = in_clause.map(|sector| sector..sector + 1);
+            [first, last].into_iter().chain(in_clause).filter(|range| !range.is_empty()).collect()
+        };
+        match *op {
+            Op::Read { offset, len } => {
+                let sectors = ByteRange::new(offset, len as u64).units(unit);
+                Some(std::iter::once(sectors).collect())
+            }
+            Op::Write { offset, ref data, .. } => {
+                Some(edges(ByteRange::new(offset, data.len() as u64)))
+            }
+            Op::Discard { offset, len } => Some(edges(ByteRange::new(offset, len))),
+            Op::Resize { len } if len < self.len() => {
+                Some(std::iter::once(len / unit..u64::MAX).collect())
+            }
+            Op::Resize { .. } | Op::Flush => None,
         }
     }
 
@@ -84,6 +210,7 @@ impl DiskState {
     #[must_use]
     pub fn without_cuts(mut self) -> Self {
         self.cache = Cache::Off;
+        self.watched = false;
         self
     }
 
@@ -130,6 +257,39 @@ impl DiskState {
         self.in_flight.iter().map(|pending| (pending.id, &pending.op))
     }
 
+    /// What a request in flight asks for.
+    ///
+    /// # Panics
+    /// If it is not in flight.
+    #[must_use]
+    pub fn op(&self, id: RequestId) -> &Op {
+        &self.in_flight[self.position(id)].op
+    }
+
+    /// Whether something may become impossible for a power cut when a request in flight ends well.
+    /// False means that afterwards it may leave everything that it may leave now. An end in an
+    /// error may always settle something.
+    ///
+    /// # Panics
+    /// If the request is not in flight.
+    #[must_use]
+    pub fn may_settle(&self, id: RequestId) -> bool {
+        let pending = &self.in_flight[self.position(id)];
+        if pending.rejected.is_some() {
+            return false;
+        }
+        let flags = flags(&pending.op);
+        let flushes = flags.preflush || flags.fua || pending.op == Op::Flush;
+        match pending.op.kind() {
+            OpKind::Read => false,
+            _ if flushes && self.rules.flush_counts => true,
+            OpKind::Flush => false,
+            OpKind::Write | OpKind::Discard | OpKind::Resize => {
+                self.rules.durable_when_complete || self.cache.may_settle(id)
+            }
+        }
+    }
+
     /// Takes a request in flight. A request that the disk rejects (range past the end, fixed
     /// length) is taken too: its only outcome is `Done`, and its reply is the error.
     ///
@@ -144,7 +304,8 @@ impl DiskState {
             && let Some(change) = self.change(&op)
         {
             let preflush = self.rules.flush_counts && flags(&op).preflush;
-            self.cache.begin(id, self.moment, change, preflush);
+            let beneath = self.start.as_deref();
+            self.cache.begin(id, self.moment, change, preflush, beneath);
             self.space.take();
         }
         let number = self.faults.count(op.kind());
@@ -212,7 +373,11 @@ impl DiskState {
     /// On a disk [without cuts](DiskState::without_cuts).
     #[must_use]
     pub fn crash_space(&self) -> CrashSpace {
-        self.space.get_or_init(|| self.cache.space()).clone()
+        let beneath = self.start.as_deref();
+        if let (true, Some(start)) = (self.untouched, beneath) {
+            return start.undecided.space().clone();
+        }
+        self.space.get_or_init(|| self.cache.space(beneath)).clone()
     }
 
     fn position(&self, id: RequestId) -> usize {
@@ -275,10 +440,20 @@ impl DiskState {
             });
         }
         change.apply(&mut self.visible, self.spec.sector_len);
+        if let Some(start) = &mut self.start {
+            let unit = self.spec.sector_len as u64;
+            match &change {
+                Change::Write(extents) => {
+                    extents.iter().for_each(|extent| start.know(extent.range().units(unit)));
+                }
+                Change::Resize(_) => {}
+            }
+        }
     }
 
     /// Ends a request in an error. A failed PREFLUSH write counts as a failed flush too.
     fn fail(&mut self, pending: &Pending) {
+        assert!(!self.has_unknown(), "nothing fails on a disk that is not known yet");
         let flushes = flags(&pending.op).preflush || pending.op == Op::Flush;
         if flushes && self.rules.flush_counts && self.spec.failed_flush == FailedFlush::Drop {
             self.cache.drop_dirty(pending.submitted);

@@ -8,7 +8,10 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::identity::{Name, TaskId, mix};
 use super::label::{Label, OutcomeLabel, RequestLabel};
-use crate::disk::{DiskSpec, DiskState, FaultPlan, History, Image, Op, Outcome, Reply, RequestId};
+use crate::disk::{
+    CrashSpace, DiskSpec, DiskState, FaultPlan, History, Image, Op, OpKind, Outcome, Reply,
+    RequestId,
+};
 
 /// Disks, recorder, requests in flight, and the replies that nobody has fetched yet.
 #[derive(Debug, Default)]
@@ -19,6 +22,10 @@ pub(super) struct Requests {
     pending: Vec<Pending>,
     slots: Vec<Slot>,
     free: Vec<usize>,
+    /// Whether it is to be noted what a power cut may leave before something becomes impossible.
+    pub(super) notes_settling: bool,
+    /// What was noted.
+    pub(super) before_settling: Option<Vec<CrashSpace>>,
 }
 
 #[derive(Debug)]
@@ -118,6 +125,14 @@ impl Requests {
             0 => Outcome::Done,
             _ => pending.outcomes.swap_remove(outcome),
         };
+        let changes = pending.label.kind != OpKind::Read;
+        if self.notes_settling
+            && changes
+            && (outcome != Outcome::Done || self.disks[disk].state.may_settle(pending.id))
+        {
+            let spaces = self.disks.iter().map(|disk| disk.state.crash_space());
+            self.before_settling = Some(spaces.collect());
+        }
         self.history.complete(disk, pending.id, outcome.clone());
         let reply = self.disks[disk].state.complete(pending.id, outcome);
         self.refresh_outcomes(disk);

@@ -148,6 +148,25 @@ impl World {
         })
     }
 
+    /// Whether to note, in steps to come, what a power cut may leave before something becomes
+    /// impossible for it: because it becomes durable, or fails.
+    pub fn note_settling(&self, note: bool) {
+        self.core.with(|state| state.requests.notes_settling = note);
+    }
+
+    /// What a power cut could leave before the last step, if that step has made something impossible
+    /// and that was to be noted.
+    #[must_use]
+    pub fn before_settling(&self) -> Option<Vec<CrashSpace>> {
+        self.core.with(|state| state.requests.before_settling.take())
+    }
+
+    /// How many choices were taken so far.
+    #[must_use]
+    pub fn choices(&self) -> usize {
+        self.core.with(|state| state.trace.len())
+    }
+
     /// Looks at a disk. `look` must not call the world.
     ///
     /// # Panics

@@ -1,29 +1,41 @@
-//! Power cuts: from a crash point to its crash states, from each state through recovery to a
-//! judgement, and on to the cuts inside recovery and inside the sessions that follow.
+//! Power cuts: from a crash point through every recovery to a judgement, and on to the cuts inside
+//! recovery and inside the sessions that follow.
 //!
-//! Equal crash points, and equal pairs of images and obligations, are visited once. What is equal
-//! includes how deep the search may still go from there.
+//! Recovery runs on disks that are undecided until it reads them ([`LazyDisks`]), once for every way
+//! that what it reads can make it go. What the ways stand for adds up to the crash states, and the
+//! sum is checked at every crash point. Each guest range is read back for itself, from where
+//! recovery has left the disks, so that undecided data sectors add up instead of multiplying.
+//!
+//! Equal crash points are visited once. What is equal includes what is owed to the guest, what is
+//! read back, and how deep the search may still go from there.
+//!
+//! `leaf` is what happens on one way, `answers` the reading back, `concrete` how a violation that
+//! was found on undecided disks becomes one with an image for every power cut.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use num_bigint::BigUint;
+use plugpull_engine::ByteRange;
 
-use crate::crash::direct::{CrashPoint, combined_key};
-use crate::crash::{Assignment, CrashExplorer, CrashState, DirectWorld};
-use crate::disk::{CrashSpace, Image};
-use crate::exec::catch;
+use crate::crash::direct::combined_key;
+use crate::crash::{
+    Assignment, BruteForce, Certificate, CrashExplorer, CrashState, DirectWorld, LazyDisks,
+    Nearness, Path, Watch,
+};
+use crate::disk::{CrashSpace, Image, Prefer, Undecided};
 use crate::explore::found::Cut;
 use crate::explore::later::LaterSession;
+use crate::explore::leaf::run;
+use crate::explore::script::Script;
 use crate::explore::visited::Visited;
 use crate::oracle::{Finding, Obligations};
-use crate::scenario::PowerCut;
-use crate::system::{Device, Purpose, System};
+use crate::system::{Purpose, System};
 use crate::verdict::Invariant;
 
 /// The place of a cut after a recovery that came to its end and was read: no other cut has it.
-const SETTLED: u64 = 1 << 40;
+pub(super) const SETTLED: u64 = 1 << 40;
 
 /// How far the search may still go from a crash point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +44,19 @@ pub(crate) struct Reach {
     pub(crate) recovery_cuts: u32,
     /// Later sessions that were run already.
     pub(crate) sessions_done: usize,
+}
+
+/// Which crash states of a point are visited.
+#[derive(Debug, Clone)]
+pub(crate) enum Method {
+    /// All, on undecided disks, as long as there are no more ways through one recovery, or answers
+    /// to one query, than this.
+    Exact {
+        /// Most ways.
+        paths_max: u64,
+    },
+    /// As many as the enumerator says, image by image.
+    Enumerated(BruteForce),
 }
 
 /// What was counted.
@@ -43,12 +68,80 @@ pub(crate) struct Counts {
     pub(crate) states: BigUint,
     /// Crash states among them that were visited.
     pub(crate) visited: BigUint,
-    /// Recoveries that were run.
+    /// Ways through recovery that were run.
     pub(crate) recoveries: u64,
     /// Guest ranges read back.
     pub(crate) queries: u64,
-    /// Crash points of which not every state was visited, because there are too many.
-    pub(crate) sampled_points: u64,
+    /// Crash points of which not every state was visited, because that takes too many ways.
+    pub(crate) bounded_points: u64,
+    /// Of those, the states visited and all states.
+    pub(crate) bounded: (BigUint, BigUint),
+    /// How many losses, seen from everything kept and from everything lost, were all visited at
+    /// every such point.
+    pub(crate) losses: Option<usize>,
+    /// Crash points at which the certificate was found to be right.
+    pub(crate) certified: u64,
+}
+
+/// A moment at which power is cut, and what has to hold afterwards.
+#[derive(Clone)]
+pub(crate) struct Point {
+    /// When.
+    pub(crate) at: u64,
+    /// What each disk may be left with.
+    pub(crate) spaces: Arc<[CrashSpace]>,
+    /// What the guest is owed.
+    pub(crate) obligations: Arc<Obligations>,
+    /// What is read back of it.
+    pub(crate) asked: Arc<[ByteRange]>,
+    /// How far the search goes on.
+    pub(crate) reach: Reach,
+}
+
+impl Point {
+    /// The session that is cut; recovery counts to the session it precedes.
+    pub(super) fn session(&self) -> usize {
+        self.reach.sessions_done + 1
+    }
+
+    fn key(&self) -> u128 {
+        let asked = self.asked.iter().fold(0, |key: u128, range| {
+            key.wrapping_mul(0x0000_0100_0000_01b3).wrapping_add(u128::from(range.offset) << 64)
+                ^ u128::from(range.len)
+        });
+        let reach =
+            u128::from(self.reach.recovery_cuts) << 32 | self.reach.sessions_done as u128;
+        let left = combined_key(&self.spaces);
+        let mixed = left.rotate_left(64) ^ self.obligations.key().rotate_left(17) ^ asked;
+        mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).wrapping_add(reach)
+    }
+}
+
+/// What a run after a power cut starts from.
+#[derive(Clone)]
+pub(super) enum Left {
+    /// Any image that the spaces allow.
+    Undecided(Arc<[CrashSpace]>),
+    /// One image of each disk.
+    Images(Vec<Image>),
+}
+
+/// A power cut on the way to where the search is.
+#[derive(Clone)]
+pub(super) struct Level {
+    pub(super) at: u64,
+    pub(super) session: usize,
+    pub(super) spaces: Arc<[CrashSpace]>,
+    pub(super) taken: Taken,
+}
+
+/// What is known of the choice that a power cut made.
+#[derive(Clone)]
+pub(super) enum Taken {
+    /// Everything.
+    All(Assignment),
+    /// What was answered so far, disk by disk.
+    Some(Vec<Undecided>),
 }
 
 /// The violation at the end of a chain of cuts.
@@ -62,282 +155,318 @@ pub(crate) type Report<'a> = &'a mut dyn FnMut(Violation) -> ControlFlow<()>;
 
 /// The power cuts of one exploration.
 pub(crate) struct Cuts {
-    system: Arc<dyn System>,
-    explorer: Arc<dyn CrashExplorer>,
-    later: Vec<LaterSession>,
+    pub(super) system: Arc<dyn System>,
+    pub(super) method: Method,
+    pub(super) later: Vec<LaterSession>,
     points_seen: Visited,
     states_seen: Visited,
-    chain: Vec<Cut>,
-    script: Option<Vec<PowerCut>>,
+    pub(super) chain: Vec<Level>,
+    /// Where the chain began, to take it again.
+    pub(super) root: Option<Point>,
+    pub(super) script: Option<Script>,
+    /// Invariants that were told already: the first violation of each is enough.
+    pub(super) told: BTreeSet<Invariant>,
     /// Why a script cannot be followed.
     pub(crate) misfit: Option<String>,
+    /// Why nothing that was found can be trusted.
+    pub(crate) broken: Option<String>,
     pub(crate) counts: Counts,
     pub(crate) events: BTreeSet<&'static str>,
 }
 
 impl Cuts {
-    pub(crate) fn new(
-        system: Arc<dyn System>,
-        explorer: Arc<dyn CrashExplorer>,
-        later: Vec<LaterSession>,
-    ) -> Self {
+    pub(crate) fn new(system: Arc<dyn System>, method: Method, later: Vec<LaterSession>) -> Self {
         Self {
             system,
-            explorer,
+            method,
             later,
             points_seen: Visited::default(),
             states_seen: Visited::default(),
             chain: Vec::new(),
+            root: None,
             script: None,
+            told: BTreeSet::new(),
             misfit: None,
+            broken: None,
             counts: Counts::default(),
             events: BTreeSet::new(),
         }
     }
 
+    /// The same with nothing visited yet.
+    pub(crate) fn anew(&self) -> Self {
+        Self::new(Arc::clone(&self.system), self.method.clone(), self.later.clone())
+    }
+
+    /// From now on takes these cuts and no others.
+    pub(crate) fn follow(&mut self, script: Script) {
+        self.script = Some(script);
+    }
+
     /// Visits every crash state of one crash point.
-    pub(crate) fn point(
-        &mut self,
-        spaces: Vec<CrashSpace>,
-        at: u64,
-        obligations: &Obligations,
-        reach: Reach,
-        report: Report<'_>,
-    ) -> ControlFlow<()> {
-        let session = reach.sessions_done + 1;
-        if let Some(script) = &self.script {
-            let Some(cut) = script.get(self.chain.len()) else {
-                return ControlFlow::Continue(());
-            };
-            if (cut.session as usize, cut.at) != (session, at) {
-                return ControlFlow::Continue(());
-            }
-            return self.scripted(&cut.clone(), spaces, at, obligations, reach, report);
+    pub(crate) fn point(&mut self, point: Point, report: Report<'_>) -> ControlFlow<()> {
+        if self.chain.is_empty() {
+            self.root = Some(point.clone());
         }
-        let key = visit_key(combined_key(&spaces), obligations, reach);
-        if !self.points_seen.insert(key) {
+        if self.script.is_some() {
+            return self.scripted(&point, report);
+        }
+        if !self.points_seen.insert(point.key()) {
             return ControlFlow::Continue(());
         }
         self.counts.points += 1;
-        let explorer = Arc::clone(&self.explorer);
-        let spaces: Arc<[CrashSpace]> = spaces.into();
-        let coverage = explorer.explore(&spaces, &mut |state: CrashState| {
-            let CrashState { assignment, images } = state;
-            self.chain.push(Cut { at, spaces: Arc::clone(&spaces), assignment, session });
-            let answer = self.state(images, obligations, reach, report);
+        match self.method.clone() {
+            Method::Exact { paths_max } => self.exact(&point, paths_max, report),
+            Method::Enumerated(explorer) => self.enumerated(&point, &explorer, report),
+        }
+    }
+
+    /// Every way through recovery from here.
+    fn exact(&mut self, point: &Point, paths_max: u64, report: Report<'_>) -> ControlFlow<()> {
+        let states = point.spaces.iter().map(CrashSpace::raw_states).product();
+        let mut certificate = Certificate::new(states);
+        let left = Left::Undecided(Arc::clone(&point.spaces));
+        self.chain.push(Level {
+            at: point.at,
+            session: point.session(),
+            spaces: Arc::clone(&point.spaces),
+            taken: Taken::Some(point.spaces.iter().cloned().map(Undecided::new).collect()),
+        });
+        let answer = self.ways(point, &left, paths_max, &mut certificate, report);
+        self.chain.pop();
+        self.counts.states += certificate.states();
+        self.counts.visited += certificate.sum();
+        match answer {
+            ControlFlow::Break(()) => ControlFlow::Break(()),
+            ControlFlow::Continue(true) => {
+                self.counts.certified += 1;
+                self.trusted(certificate.verify())
+            }
+            ControlFlow::Continue(false) => {
+                self.counts.bounded_points += 1;
+                self.counts.bounded.0 += certificate.sum();
+                self.counts.bounded.1 += certificate.states();
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    /// The ways through recovery; whether all were taken. If there are too many, the nearest to
+    /// everything kept and to everything lost are taken after as many as were allowed.
+    fn ways(
+        &mut self,
+        point: &Point,
+        left: &Left,
+        paths_max: u64,
+        certificate: &mut Certificate,
+        report: Report<'_>,
+    ) -> ControlFlow<(), bool> {
+        if !self.look_at_images(left, paths_max, report)? {
+            return ControlFlow::Continue(false);
+        }
+        let mut path = Path::new();
+        let mut complete = true;
+        let mut seen = BTreeSet::new();
+        loop {
+            let way = self.way(point, left, path, report)?;
+            complete &= way.complete;
+            path = way.path;
+            self.trusted(path.end())?;
+            certificate.add(&way.states);
+            seen.insert(path.key());
+            if !path.advance() {
+                return ControlFlow::Continue(complete);
+            }
+            if seen.len() as u64 == paths_max {
+                return self.nearest(point, left, paths_max, seen, certificate, report);
+            }
+        }
+    }
+
+    /// Iterative deepening: the ways that differ from everything kept, or from everything lost, in
+    /// no answer, in one, in two, as long as no more than `paths_max` are added. Whether in the end
+    /// no way was left out.
+    fn nearest(
+        &mut self,
+        point: &Point,
+        left: &Left,
+        paths_max: u64,
+        mut seen: BTreeSet<Vec<u32>>,
+        certificate: &mut Certificate,
+        report: Report<'_>,
+    ) -> ControlFlow<(), bool> {
+        let mut added = 0;
+        let mut differing_max = 0;
+        loop {
+            let mut left_out = false;
+            for from in [Prefer::Kept, Prefer::Lost] {
+                let mut path = Path::near(Nearness { from, differing_max });
+                loop {
+                    path = self.probe(left, path);
+                    self.trusted(path.end())?;
+                    if seen.insert(path.key()) {
+                        let way = self.way(point, left, path.again(), report)?;
+                        certificate.add(&way.states);
+                        added += 1;
+                        path = way.path;
+                    }
+                    if added == paths_max {
+                        let losses = self.counts.losses.unwrap_or(usize::MAX);
+                        self.counts.losses = Some(losses.min(differing_max.saturating_sub(1)));
+                        return ControlFlow::Continue(false);
+                    }
+                    if !path.advance() {
+                        break;
+                    }
+                }
+                left_out |= path.left_out();
+            }
+            if !left_out {
+                return ControlFlow::Continue(true);
+            }
+            differing_max += 1;
+        }
+    }
+
+    /// Recovers without looking at what came out: which way it goes.
+    fn probe(&mut self, left: &Left, path: Path) -> Path {
+        let world = DirectWorld::new(self.disks(left, path, Watch::Off));
+        let open = self.system.open(world.disks(), world.runtime(), Purpose::Recovery);
+        drop(run(&world, "recovery", open));
+        world.path()
+    }
+
+    /// As many states as the enumerator says.
+    fn enumerated(
+        &mut self,
+        point: &Point,
+        explorer: &BruteForce,
+        report: Report<'_>,
+    ) -> ControlFlow<()> {
+        let coverage = explorer.explore(&point.spaces, &mut |state: &CrashState| {
+            self.chain.push(Level {
+                at: point.at,
+                session: point.session(),
+                spaces: Arc::clone(&point.spaces),
+                taken: Taken::All(state.assignment.clone()),
+            });
+            let answer = self.one_image(point, state.images.clone(), report);
             self.chain.pop();
             answer
         });
-        let sampled = !coverage.complete() && !coverage.stopped;
-        self.counts.sampled_points += u64::from(sampled);
+        if !coverage.complete() && !coverage.stopped {
+            self.counts.bounded_points += 1;
+            self.counts.bounded.0 += &coverage.visited;
+            self.counts.bounded.1 += &coverage.states;
+        }
         self.counts.states += &coverage.states;
         self.counts.visited += &coverage.visited;
         if coverage.stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// From now on takes these cuts and no others.
-    pub(crate) fn follow(&mut self, script: Vec<PowerCut>) {
-        self.script = Some(script);
-    }
-
-    /// The one crash state that a script asks for.
-    fn scripted(
+    /// One image of each disk, whose choice is the last level of the chain.
+    pub(super) fn one_image(
         &mut self,
-        cut: &PowerCut,
-        spaces: Vec<CrashSpace>,
-        at: u64,
-        obligations: &Obligations,
-        reach: Reach,
-        report: Report<'_>,
-    ) -> ControlFlow<()> {
-        let fits = cut.disks.len() == spaces.len()
-            && cut.disks.iter().zip(&spaces).all(|(disk, space)| {
-                disk.left.len() == space.variables()
-                    && disk.left.iter().enumerate().all(|(variable, left)| {
-                        left.of == space.options(variable)
-                            && left.option < left.of
-                            && left.label == space.describe(variable, left.option)
-                    })
-            });
-        if !fits {
-            self.misfit = Some(format!(
-                "power cut {} of the file does not fit what the disks may be left with here",
-                self.chain.len() + 1
-            ));
-            return ControlFlow::Break(());
-        }
-        let options = cut.disks.iter().map(|disk| disk.left.iter().map(|left| left.option));
-        let options: Vec<Vec<usize>> = options.map(Iterator::collect).collect();
-        let images = spaces.iter().zip(&options).map(|(space, of)| space.realize(of)).collect();
-        let session = reach.sessions_done + 1;
-        let assignment = Assignment { options };
-        self.chain.push(Cut { at, spaces: spaces.into(), assignment, session });
-        let answer = self.state(images, obligations, reach, report);
-        self.chain.pop();
-        answer
-    }
-
-    fn state(
-        &mut self,
+        point: &Point,
         images: Vec<Image>,
-        obligations: &Obligations,
-        reach: Reach,
         report: Report<'_>,
     ) -> ControlFlow<()> {
-        let contents =
-            images.iter().fold(0, |key: u128, image| key.rotate_left(29).wrapping_add(image.key()));
-        if !self.states_seen.insert(visit_key(contents, obligations, reach)) {
-            return ControlFlow::Continue(());
+        if self.script.is_none() {
+            let contents = images
+                .iter()
+                .fold(0, |key: u128, image| key.rotate_left(29).wrapping_add(image.key()));
+            if !self.states_seen.insert(contents.wrapping_mul(3).wrapping_add(point.key())) {
+                return ControlFlow::Continue(());
+            }
         }
-        if let Some(finding) = self.system.check_image(&images) {
-            report(Violation { finding, cuts: self.chain.clone() })?;
-        }
-        self.counts.recoveries += 1;
-        let goes_on = reach.recovery_cuts > 0 || reach.sessions_done < self.later.len();
-        let disks = self.system.disks().iter().cloned().zip(images);
-        let world = DirectWorld::new(disks, goes_on);
-        let recovered = self.recover(&world, obligations, goes_on, report);
-        self.events.append(&mut world.events());
-        match recovered {
-            Err(finding) => self.report_lost(finding, report),
-            Ok(None) => ControlFlow::Continue(()),
-            Ok(Some(recovered)) => self.go_on(&world, recovered, obligations, reach, report),
-        }
+        let left = Left::Images(images);
+        self.look_at_images(&left, 1, report)?;
+        let way = self.way(point, &left, Path::new(), report)?;
+        self.trusted(way.path.end())
     }
 
-    /// What only shows when recovery is cut and repeated breaks F-REPLAY as well.
-    fn report_lost(&self, finding: Finding, report: Report<'_>) -> ControlFlow<()> {
-        let cuts = self.chain.clone();
-        let repeated = matches!(
-            &cuts[..],
-            [.., first, second] if first.session == second.session && second.at != SETTLED
-        );
-        let message = format!("recovery that was cut and repeated: {}", finding.message);
-        report(Violation { finding, cuts: cuts.clone() })?;
-        if !repeated {
-            return ControlFlow::Continue(());
-        }
-        report(Violation { finding: Finding { invariant: Invariant::FReplay, message }, cuts })
-    }
-
-    /// Opens the device, reads everything back and judges it; none if it is damaged and refuses.
-    fn recover(
+    /// What holds of the disks before any recovery, question by question; whether every answer to
+    /// every question was seen.
+    fn look_at_images(
         &mut self,
-        world: &DirectWorld,
-        obligations: &Obligations,
-        wants_content: bool,
+        left: &Left,
+        paths_max: u64,
         report: Report<'_>,
-    ) -> Result<Option<Recovered>, Finding> {
-        let open = self.system.open(world.disks(), world.runtime(), Purpose::Recovery);
-        let device = match run(world, "recovery", open)? {
-            Ok(device) => device,
-            Err(_) if self.system.may_refuse() && !world.changed() => return Ok(None),
-            Err(error) => {
-                let message = format!("the device refuses to open after a power cut: {error}");
-                return Err(Finding { invariant: self.system.refusal(&error), message });
-            }
-        };
-        if self.system.is_read_only() && world.changed() {
-            let message = "recovery of a read-only device changes a disk".to_owned();
-            return Err(Finding { invariant: Invariant::EOpen, message });
-        }
-        // Structure first: its violations say more than the content that they lead to. But a
-        // search that wants the content's goes on to it.
-        if let Some(finding) = device.check() {
-            let cuts = self.chain.clone();
-            if report(Violation { finding: finding.clone(), cuts }).is_break() {
-                return Err(finding);
-            }
-        }
-        let points = world.take_points();
-        // Most of it is what it was: starting from there, little is copied.
-        let mut content = wants_content.then(|| obligations.initial().clone());
-        for &query in self.system.queries() {
-            self.counts.queries += 1;
-            let bytes = run(world, "a read after recovery", device.read(query))?;
-            let bytes = bytes.map_err(|error| Finding {
-                invariant: Invariant::DDur,
-                message: format!("guest range {query} cannot be read after recovery: {error}"),
-            })?;
-            if let Some(finding) = obligations.judge(query.offset / 512, &bytes) {
-                return Err(finding);
-            }
-            if let Some(content) = &mut content {
-                content.write(query.offset, &bytes);
+    ) -> ControlFlow<(), bool> {
+        let system = Arc::clone(&self.system);
+        for question in 0..system.image_questions() {
+            let mut path = Path::new();
+            let mut paths = 0;
+            loop {
+                let mut disks = self.disks(left, path, Watch::Off);
+                if let Some(finding) = system.check_image(question, &mut disks) {
+                    self.narrow(&disks);
+                    self.tell(finding, report)?;
+                }
+                path = disks.path;
+                if let Err(why) = path.end() {
+                    return self.distrust(why);
+                }
+                paths += 1;
+                if !path.advance() {
+                    break;
+                }
+                if paths == paths_max {
+                    return ControlFlow::Continue(false);
+                }
             }
         }
-        Ok(Some(Recovered { device, points, content }))
+        ControlFlow::Continue(true)
     }
 
-    /// From a recovered state: cuts inside this recovery, a cut after it, later sessions.
-    fn go_on(
-        &mut self,
-        world: &DirectWorld,
-        recovered: Recovered,
-        obligations: &Obligations,
-        reach: Reach,
-        report: Report<'_>,
-    ) -> ControlFlow<()> {
-        let Some(content) = recovered.content else { return ControlFlow::Continue(()) };
-        if let Some(recovery_cuts) = reach.recovery_cuts.checked_sub(1) {
-            let inner = Reach { recovery_cuts, ..reach };
-            for (at, point) in (0..).zip(recovered.points) {
-                self.point(point.spaces, at, obligations, inner, report)?;
-            }
-            let settled = Obligations::exactly(&content);
-            let last = Reach { recovery_cuts: 0, sessions_done: self.later.len() };
-            self.point(world.crash_spaces(), SETTLED, &settled, last, report)?;
+    /// Disks that a run after a power cut starts on.
+    pub(super) fn disks(&self, left: &Left, path: Path, watch: Watch) -> LazyDisks {
+        disks(&*self.system, left, path, watch)
+    }
+
+    /// Notes in the last level of the chain what is decided of its choice.
+    pub(super) fn narrow(&mut self, disks: &LazyDisks) {
+        let undecided = (0..disks.count()).map(|index| disks.disk(index).undecided().cloned());
+        self.narrow_to(undecided.collect());
+    }
+
+    pub(super) fn narrow_to(&mut self, undecided: Vec<Option<Undecided>>) {
+        let level = self.chain.last_mut().expect("a power cut was taken");
+        if let (Taken::Some(taken), Some(now)) =
+            (&mut level.taken, undecided.into_iter().collect::<Option<Vec<_>>>())
+        {
+            *taken = now;
         }
-        let Some(session) = self.later.get(reach.sessions_done).cloned() else {
-            return ControlFlow::Continue(());
-        };
-        _ = world.take_points();
-        let ran = session.run(world, recovered.device, &content);
-        self.events.append(&mut world.events());
-        let ran = match ran {
-            Ok(ran) => ran,
-            Err(finding) => return report(Violation { finding, cuts: self.chain.clone() }),
-        };
-        let next = Reach { sessions_done: reach.sessions_done + 1, ..reach };
-        let points = world.take_points();
-        let after_all = points.len() as u64;
-        for (at, CrashPoint { spaces, phase }) in (0..).zip(points) {
-            self.point(spaces, at, &ran.obligations[phase], next, report)?;
+    }
+
+    /// Goes on if something is as it must be.
+    pub(super) fn trusted(&mut self, checked: Result<(), String>) -> ControlFlow<()> {
+        match checked {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(why) => self.distrust(why),
         }
-        let end = ran.obligations.last().expect("a session has a last phase");
-        self.point(world.crash_spaces(), after_all, end, next, report)
+    }
+
+    pub(super) fn distrust<C>(&mut self, why: String) -> ControlFlow<(), C> {
+        self.broken.get_or_insert(why);
+        ControlFlow::Break(())
     }
 }
 
-struct Recovered {
-    device: Arc<dyn Device>,
-    points: Vec<CrashPoint>,
-    /// All queries' bytes, where something follows that needs them.
-    content: Option<Image>,
-}
-
-/// Runs `future` on the disks of `world`; a panic or a standstill is a finding.
-pub(crate) fn run<T>(
-    world: &DirectWorld,
-    what: &str,
-    future: impl Future<Output = T>,
-) -> Result<T, Finding> {
-    let caught = catch(|| world.run(future));
-    match caught {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(stuck)) => Err(Finding {
-            invariant: Invariant::LProg,
-            message: format!("{what} does not end: {}", stuck.reason),
-        }),
-        Err(panic) => Err(Finding {
-            invariant: Invariant::EPanic,
-            message: format!("{what} panics: {}", panic.message),
-        }),
+/// Disks that a run after a power cut starts on.
+pub(super) fn disks(system: &dyn System, left: &Left, path: Path, watch: Watch) -> LazyDisks {
+    let specs = system.disks().iter().cloned();
+    match left {
+        Left::Undecided(spaces) => {
+            LazyDisks::after_power_cut(specs.zip(spaces.iter().cloned()), path, watch)
+        }
+        Left::Images(images) => {
+            LazyDisks::new(specs.zip(images.iter().cloned()), watch).on(path)
+        }
     }
 }
 
-fn visit_key(contents: u128, obligations: &Obligations, reach: Reach) -> u128 {
-    let reach = u128::from(reach.recovery_cuts) << 32 | reach.sessions_done as u128;
-    let mixed = contents.rotate_left(64) ^ obligations.key().rotate_left(17);
-    mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).wrapping_add(reach)
+/// The images for one option of every variable.
+pub(super) fn realize(spaces: &[CrashSpace], assignment: &Assignment) -> Vec<Image> {
+    spaces.iter().zip(&assignment.options).map(|(space, of)| space.realize(of)).collect()
 }

@@ -146,10 +146,12 @@ impl Execution {
         events
     }
 
-    /// A violation of this execution, after these power cuts.
-    pub(crate) fn found(&self, finding: Finding, cuts: Vec<Cut>) -> Found {
+    /// A violation of this execution after its first `choices` choices and these power cuts.
+    pub(crate) fn found(&self, finding: Finding, choices: usize, cuts: Vec<Cut>) -> Found {
         let guest_log = self.guest.read(|guest| guest.log.clone());
-        Found { finding, trace: self.world.trace(), cuts, guest_log }
+        let mut trace = self.world.trace();
+        trace.choices.truncate(choices);
+        Found { finding, trace, cuts, guest_log }
     }
 
     fn start_clients(&mut self, plan: &Plan, device: &Arc<dyn Device>) {

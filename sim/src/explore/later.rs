@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use plugpull_engine::ByteRange;
+
 use crate::crash::DirectWorld;
 use crate::disk::Image;
-use crate::explore::cuts::run;
+use crate::explore::leaf::run;
 use crate::oracle::{End, Finding, Obligations, SectorModel, stamp};
 use crate::system::Device;
 use crate::verdict::Invariant;
@@ -22,11 +24,12 @@ pub(crate) struct LaterSession {
 /// A session that ran to its end.
 pub(crate) struct Ran {
     /// What a power cut must leave, per phase; the crash points of the run carry the phase.
-    pub(crate) obligations: Vec<Obligations>,
+    pub(crate) obligations: Vec<Arc<Obligations>>,
 }
 
 impl LaterSession {
-    /// Runs the session on a device that reads as `content`.
+    /// Runs the session on a device that reads as `content` in the ranges of `asked`; what it reads
+    /// elsewhere is not judged.
     ///
     /// # Errors
     /// The finding, if a request fails or ends with the wrong result: no fault is injected here.
@@ -35,9 +38,10 @@ impl LaterSession {
         world: &DirectWorld,
         device: Arc<dyn Device>,
         content: &Image,
+        asked: &[ByteRange],
     ) -> Result<Ran, Finding> {
-        let mut run =
-            Run { world, model: SectorModel::new(), content, ran: Ran { obligations: Vec::new() } };
+        let ran = Ran { obligations: Vec::new() };
+        let mut run = Run { world, model: SectorModel::new(), content, asked, ran };
         run.next_phase();
         for (index, op) in (0..).zip(&self.ops) {
             run.op(&*device, op, stamp::serial(self.number, 0, index))?;
@@ -50,6 +54,7 @@ struct Run<'a> {
     world: &'a DirectWorld,
     model: SectorModel,
     content: &'a Image,
+    asked: &'a [ByteRange],
     ran: Ran,
 }
 
@@ -57,7 +62,7 @@ impl Run<'_> {
     fn next_phase(&mut self) {
         self.world.set_phase(self.ran.obligations.len());
         let obligations = Obligations::after_power_cut(&self.model, self.content);
-        self.ran.obligations.push(obligations);
+        self.ran.obligations.push(Arc::new(obligations));
     }
 
     fn op(&mut self, device: &dyn Device, op: &GuestOp, serial: u64) -> Result<(), Finding> {
@@ -71,11 +76,20 @@ impl Run<'_> {
                 self.model.end_write(sectors, serial, End::Success);
             }
             GuestOp::Read { offset, len } => {
-                let range = plugpull_engine::ByteRange::new(offset, len);
+                let range = ByteRange::new(offset, len);
                 let bytes = run(self.world, "a read", device.read(range))?.map_err(unasked)?;
                 let expected = Obligations::quiescent(&self.model, self.content);
-                if let Some(finding) = expected.judge(offset / 512, &bytes) {
-                    return Err(finding);
+                for part in self.asked.iter().map(|asked| asked.intersection(range)) {
+                    let start = usize::try_from(part.offset.saturating_sub(offset));
+                    let start = start.expect("within the bytes");
+                    let len = usize::try_from(part.len).expect("within the bytes");
+                    if len == 0 {
+                        continue;
+                    }
+                    let bytes = &bytes[start..start + len];
+                    if let Some(finding) = expected.judge(part.offset / 512, bytes) {
+                        return Err(finding);
+                    }
                 }
             }
             GuestOp::Flush => {

@@ -8,12 +8,16 @@
 //! after one, `visited` keeps equal states from being visited twice, `counterexample` turns what
 //! was found into a scenario that replays.
 
+mod answers;
+mod concrete;
 mod counterexample;
 mod cuts;
 mod execution;
 mod found;
 mod later;
+mod leaf;
 mod plan;
+mod script;
 mod search;
 mod session;
 mod visited;
@@ -21,8 +25,9 @@ mod visited;
 use std::sync::Arc;
 
 use crate::crash::BruteForce;
-use crate::explore::cuts::Cuts;
+use crate::explore::cuts::{Cuts, Method};
 use crate::explore::plan::Plan;
+use crate::explore::script::Script;
 use crate::explore::search::{Outcome, Search};
 use crate::scenario::{Crashes, Scenario, Schedules};
 use crate::schedule::{AfterTrace, Exhaustive, Fifo, Random, Replay, Strategy};
@@ -71,7 +76,7 @@ pub fn run(
         Ok(plan) => plan,
         Err(why) => return ScenarioResult::broken(&scenario, why),
     };
-    let mut cuts = Cuts::new(Arc::clone(&plan.system), explorer(&scenario), plan.later.clone());
+    let mut cuts = Cuts::new(Arc::clone(&plan.system), method(&scenario), plan.later.clone());
     let mut strategy = strategy(&scenario);
     let outcome = Search::new(&plan, &mut cuts).run(&mut strategy, &mut |outcome, cuts| {
         progress(Progress { executions: outcome.executions, recoveries: cuts.counts.recoveries });
@@ -91,11 +96,12 @@ pub fn replay(scenario: &Scenario, step: &mut dyn FnMut(&str)) -> ReplayEnd {
     // Others may show on the way, as they did when it was found.
     plan.wanted = Some(way.invariant);
     plan.crashes = !way.crashes.is_empty();
-    let mut cuts = Cuts::new(Arc::clone(&plan.system), explorer(scenario), plan.later.clone());
-    cuts.follow(way.crashes.clone());
+    let mut cuts = Cuts::new(Arc::clone(&plan.system), method(scenario), plan.later.clone());
+    cuts.follow(Script::told(&way.crashes));
     let mut strategy: Box<dyn Strategy> =
         Box::new(Replay::new(way.trace.clone(), AfterTrace::Fifo));
-    let outcome = Search::new(&plan, &mut cuts).telling(step).run(&mut strategy, &mut |_, _| ());
+    let search = Search::new(&plan, &mut cuts).at_every_step().telling(step);
+    let outcome = search.run(&mut strategy, &mut |_, _| ());
     if let Some(why) = outcome.broken.or(cuts.misfit.take()) {
         return ReplayEnd::Diverged(why);
     }
@@ -114,12 +120,13 @@ pub fn replay(scenario: &Scenario, step: &mut dyn FnMut(&str)) -> ReplayEnd {
     }
 }
 
-fn explorer(scenario: &Scenario) -> Arc<BruteForce> {
-    let (states_max, seed) = match scenario.explore.crashes {
-        Crashes::Sampled { count, seed } => (count, seed),
-        Crashes::Exact | Crashes::None => (scenario.explore.states_max, 0),
-    };
-    Arc::new(BruteForce::new(states_max, seed))
+fn method(scenario: &Scenario) -> Method {
+    match scenario.explore.crashes {
+        Crashes::Sampled { count, seed } => Method::Enumerated(BruteForce::new(count, seed)),
+        Crashes::Exact | Crashes::None => {
+            Method::Exact { paths_max: scenario.explore.paths_max }
+        }
+    }
 }
 
 fn strategy(scenario: &Scenario) -> Box<dyn Strategy> {
@@ -140,6 +147,7 @@ fn result(
     events.append(&mut cuts.events);
     let (met, unmet): (Vec<String>, Vec<String>) =
         scenario.expect.reach.iter().cloned().partition(|goal| events.contains(goal.as_str()));
+    outcome.broken = outcome.broken.or(cuts.broken.take());
     let incomplete = shortfalls(scenario, &outcome, &cuts, &unmet);
     let verdict = if outcome.broken.is_some() {
         Verdict::HarnessBroken
@@ -186,7 +194,7 @@ fn crash_reach(scenario: &Scenario, cuts: &Cuts, finished: bool, capped: u64) ->
         queries: counts.queries,
         depth: scenario.explore.recovery_crashes,
         certificate: counts.states == counts.visited,
-        complete: finished && capped == 0 && counts.states == counts.visited,
+        complete: finished && capped == 0 && counts.bounded_points == 0,
     }
 }
 
@@ -204,10 +212,20 @@ fn shortfalls(
     if outcome.capped > 0 {
         reasons.push(format!("{} executions were given up at the step cap", outcome.capped));
     }
-    if cuts.counts.sampled_points > 0 {
+    let counts = &cuts.counts;
+    if counts.bounded_points > 0 {
+        let (seen, all) = &counts.bounded;
+        let how = match (&scenario.explore.crashes, counts.losses) {
+            (Crashes::Sampled { .. }, _) => "were sampled".to_owned(),
+            (_, None) => "have more ways through a query than paths_max".to_owned(),
+            (_, Some(losses)) => format!(
+                "have more ways through recovery than paths_max, and were explored up to {losses} \
+                 losses from everything kept and from everything lost"
+            ),
+        };
         reasons.push(format!(
-            "{} of {} crash points have too many states and were sampled: {} of {} states seen",
-            cuts.counts.sampled_points, cuts.counts.points, cuts.counts.visited, cuts.counts.states
+            "{} of {} crash points {how}: {seen} of their {all} states seen",
+            counts.bounded_points, counts.points
         ));
     }
     reasons.extend(unmet.iter().map(|goal| format!("goal not met: {goal}")));

@@ -14,6 +14,7 @@ use crate::verdict::Invariant;
 use crate::workload::GuestOp;
 
 /// What is explored: everything but the strategy.
+#[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) system: Arc<dyn System>,
     /// The guest content that the start images hold.

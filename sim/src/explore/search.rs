@@ -1,15 +1,23 @@
-//! The search: one execution after the other, a crash exploration after every new step.
+//! The search: one execution after the other, a crash exploration at the end of every new interval.
+//!
+//! An *interval* is a stretch of steps in which nothing becomes durable and nothing fails. In it
+//! what a power cut may leave only grows, and what the guest is owed only grows: an allowed content
+//! goes away when a flush succeeds, one comes only with a write of its own, whose content no earlier
+//! state can hold because every write is stamped. So what fails at any step of an interval fails at
+//! its last one, and that one alone is explored. When something is found, the earliest step of the
+//! interval that fails is looked for by bisection.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use crate::disk::CrashSpace;
 use crate::exec::Step;
-use crate::explore::cuts::{Cuts, Reach, Violation};
+use crate::explore::cuts::{Cuts, Point, Reach, Violation};
 use crate::explore::execution::Execution;
 use crate::explore::found::Found;
 use crate::explore::plan::Plan;
 use crate::oracle::Finding;
-use crate::schedule::{Divergence, Strategy};
+use crate::schedule::{AfterTrace, Divergence, Replay, Strategy};
 use crate::verdict::Invariant;
 
 /// What the search did and found.
@@ -33,11 +41,22 @@ pub(crate) struct Search<'a> {
     cuts: &'a mut Cuts,
     outcome: Outcome,
     listener: Option<&'a mut dyn FnMut(&str)>,
+    /// Whether power is cut at every step, not just at the end of intervals.
+    every_step: bool,
+    /// The only step at which it is cut, if there is just one.
+    only_step: Option<usize>,
 }
 
 impl<'a> Search<'a> {
     pub(crate) fn new(plan: &'a Plan, cuts: &'a mut Cuts) -> Self {
-        Self { plan, cuts, outcome: Outcome::default(), listener: None }
+        let outcome = Outcome::default();
+        Self { plan, cuts, outcome, listener: None, every_step: false, only_step: None }
+    }
+
+    /// Cuts power at every step: what a replay needs, and the reference for the search by intervals.
+    pub(crate) fn at_every_step(mut self) -> Self {
+        self.every_step = true;
+        self
     }
 
     /// Tells every step of every execution to `listener`.
@@ -94,30 +113,50 @@ impl<'a> Search<'a> {
         execution: &mut Execution,
         strategy: &mut Box<dyn Strategy>,
     ) -> ControlFlow<()> {
-        self.crash_point(execution)?;
+        // Steps at which a power cut is a new one.
+        let first_new = strategy.first_new_step();
+        let mut interval = Interval { start: 0, unexplored: self.plan.crashes };
         loop {
             let step = execution.world.steps();
+            if self.every_step {
+                self.crash_point(execution, &interval, None)?;
+            }
+            let notes = !self.every_step && self.plan.crashes && step > first_new;
+            execution.world.note_settling(notes && !execution.is_verifying());
+            let choices = execution.world.choices();
             match execution.world.step(strategy) {
                 Step::Ran(label) => {
                     if let Some(listener) = &mut self.listener {
                         listener(&format!("step {step}: {label}"));
                     }
+                    if let Some(spaces) = execution.world.before_settling() {
+                        let before = Before { step, choices, spaces };
+                        self.crash_point(execution, &interval, Some(before))?;
+                        interval = Interval { start: step + 1, unexplored: false };
+                    }
+                    interval.unexplored |= self.plan.crashes && step >= first_new;
                     if let Some(finding) = execution.observe(self.plan, &label) {
                         self.live(execution, finding)?;
-                    }
-                    if step >= strategy.first_new_step() && !execution.is_verifying() {
-                        self.crash_point(execution)?;
                     }
                     if let Err(finding) = execution.look_for_device(self.plan) {
                         self.live(execution, finding)?;
                     }
                 }
-                Step::Finished => match execution.next_stage(self.plan) {
-                    Ok(true) => {}
-                    Ok(false) => return ControlFlow::Continue(()),
-                    Err(finding) => return self.live(execution, finding),
-                },
-                Step::Hang(hang) => return self.live(execution, stopped(Invariant::LProg, &hang)),
+                Step::Finished => {
+                    if interval.unexplored && !execution.is_verifying() {
+                        self.crash_point(execution, &interval, None)?;
+                        interval.unexplored = false;
+                    }
+                    match execution.next_stage(self.plan) {
+                        Ok(true) => {}
+                        Ok(false) => return ControlFlow::Continue(()),
+                        Err(finding) => return self.live(execution, finding),
+                    }
+                }
+                Step::Hang(hang) => {
+                    self.crash_point(execution, &interval, None)?;
+                    return self.live(execution, stopped(Invariant::LProg, &hang));
+                }
                 Step::Panicked(panic) => {
                     return self.live(execution, stopped(Invariant::EPanic, &panic));
                 }
@@ -127,6 +166,7 @@ impl<'a> Search<'a> {
                     return self.live(execution, finding);
                 }
                 Step::StepCap => {
+                    self.crash_point(execution, &interval, None)?;
                     self.outcome.capped += 1;
                     return ControlFlow::Continue(());
                 }
@@ -138,26 +178,91 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Cuts the power at the present moment of an execution, in every way.
-    fn crash_point(&mut self, execution: &mut Execution) -> ControlFlow<()> {
-        if !self.plan.crashes {
+    /// Cuts the power, in every way, at the present moment of an execution or before its last step.
+    fn crash_point(
+        &mut self,
+        execution: &mut Execution,
+        interval: &Interval,
+        before: Option<Before>,
+    ) -> ControlFlow<()> {
+        if !self.plan.crashes || execution.is_verifying() {
             return ControlFlow::Continue(());
         }
-        let spaces = execution.world.crash_spaces();
-        let obligations = execution.obligations(self.plan);
-        let reach = Reach { recovery_cuts: self.plan.recovery_cuts, sessions_done: 0 };
-        let at = execution.world.steps() as u64;
-        let (outcome, wanted) = (&mut self.outcome, self.plan.wanted);
-        self.cuts.point(spaces, at, &obligations, reach, &mut |violation: Violation| {
-            let found = execution.found(violation.finding, violation.cuts);
-            note(&mut outcome.found, found, wanted)
-        })
+        let before = before.unwrap_or_else(|| Before {
+            step: execution.world.steps(),
+            choices: execution.world.choices(),
+            spaces: execution.world.crash_spaces(),
+        });
+        if self.only_step.is_some_and(|only| only != before.step) {
+            return ControlFlow::Continue(());
+        }
+        let point = Point {
+            at: before.step as u64,
+            spaces: before.spaces.into(),
+            obligations: execution.obligations(self.plan),
+            asked: self.plan.system.queries().into(),
+            reach: Reach { recovery_cuts: self.plan.recovery_cuts, sessions_done: 0 },
+        };
+        let mut found = Vec::new();
+        let wanted = self.plan.wanted;
+        let mut answer = self.cuts.point(point, &mut |violation: Violation| {
+            let new = execution.found(violation.finding, before.choices, violation.cuts);
+            let answer = decide(wanted, new.finding.invariant);
+            found.push(new);
+            answer
+        });
+        if self.cuts.broken.is_some() {
+            answer = ControlFlow::Break(());
+        }
+        for new in found {
+            let earliest = self.earliest(new, interval.start, before.step);
+            note(&mut self.outcome.found, earliest);
+        }
+        answer
+    }
+
+    /// The same invariant broken at the earliest step of an interval: what fails at one step of it
+    /// fails at all later ones. The execution is run again for every step that is tried.
+    fn earliest(&self, found: Found, first: usize, last: usize) -> Found {
+        if self.every_step || self.only_step.is_some() {
+            return found;
+        }
+        let mut best = found;
+        let (mut low, mut high) = (first, last);
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.found_at(&best, middle) {
+                Some(earlier) => {
+                    best = earlier;
+                    high = middle;
+                }
+                None => low = middle + 1,
+            }
+        }
+        best
+    }
+
+    /// The same invariant broken by a power cut at one step.
+    fn found_at(&self, found: &Found, step: usize) -> Option<Found> {
+        let invariant = found.finding.invariant;
+        let plan = Plan { wanted: Some(invariant), ..self.plan.clone() };
+        let mut cuts = self.cuts.anew();
+        let mut search = Search::new(&plan, &mut cuts);
+        search.every_step = true;
+        search.only_step = Some(step);
+        let replay = Replay::new(found.trace.clone(), AfterTrace::Fifo);
+        let mut strategy: Box<dyn Strategy> = Box::new(replay);
+        let outcome = search.run(&mut strategy, &mut |_, _| ());
+        let same = |found: &Found| found.finding.invariant == invariant && !found.cuts.is_empty();
+        outcome.found.into_iter().find(same)
     }
 
     /// A violation that needs no power cut.
     fn live(&mut self, execution: &Execution, finding: Finding) -> ControlFlow<()> {
-        let found = execution.found(finding, Vec::new());
-        note(&mut self.outcome.found, found, self.plan.wanted)
+        let found = execution.found(finding, execution.world.choices(), Vec::new());
+        let answer = decide(self.plan.wanted, found.finding.invariant);
+        note(&mut self.outcome.found, found);
+        answer
     }
 
     fn diverged(&mut self, divergence: &Divergence) {
@@ -169,16 +274,34 @@ fn stopped(invariant: Invariant, why: &dyn std::fmt::Display) -> Finding {
     Finding { invariant, message: why.to_string() }
 }
 
-/// Keeps the first violation of each invariant, and decides whether to go on: until the wanted one
-/// is found, or after any if none is wanted.
-fn note(found: &mut Vec<Found>, new: Found, wanted: Option<Invariant>) -> ControlFlow<()> {
+/// Keeps the first violation of each invariant.
+fn note(found: &mut Vec<Found>, new: Found) {
     let invariant = new.finding.invariant;
     if found.iter().all(|old| old.finding.invariant != invariant) {
         found.push(new);
     }
-    if wanted.is_none_or(|wanted| wanted == invariant) {
+}
+
+/// Whether to go on after a violation: until the wanted one is found, or not if none is wanted.
+fn decide(wanted: Option<Invariant>, found: Invariant) -> ControlFlow<()> {
+    if wanted.is_none_or(|wanted| wanted == found) {
         ControlFlow::Break(())
     } else {
         ControlFlow::Continue(())
     }
+}
+
+/// A stretch of steps in which nothing becomes impossible for a power cut.
+struct Interval {
+    /// Its first step.
+    start: usize,
+    /// Whether its last step so far is new and was not explored.
+    unexplored: bool,
+}
+
+/// The moment before a step.
+struct Before {
+    step: usize,
+    choices: usize,
+    spaces: Vec<CrashSpace>,
 }

@@ -35,7 +35,7 @@ pub struct Explore {
     pub recovery_crashes: u32,
     /// The most crash states of one crash point that are enumerated; beyond it they are sampled
     /// and the verdict is `Incomplete`.
-    pub states_max: u64,
+    pub paths_max: u64,
     /// What may fail.
     pub faults: Faults,
     /// How many guest requests may be given up by their clients in one execution.
@@ -43,8 +43,8 @@ pub struct Explore {
 }
 
 impl Explore {
-    /// [`Self::states_max`] where a scenario does not say.
-    pub const STATES_MAX: u64 = 1 << 16;
+    /// [`Self::paths_max`] where a scenario does not say.
+    pub const PATHS_MAX: u64 = 1 << 16;
 }
 
 /// Which executions are explored.

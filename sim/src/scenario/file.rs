@@ -118,7 +118,7 @@ pub(super) struct Explore {
     pub(super) ready: Option<Text>,
     pub(super) crashes: Spanned<TextOr<SampledCrashes>>,
     pub(super) recovery_crashes: Option<Number>,
-    pub(super) states_max: Option<Number>,
+    pub(super) paths_max: Option<Number>,
     pub(super) faults: Option<AnyFaults>,
     #[serde(default)]
     pub(super) fault: Vec<Spanned<PlacedFault>>,

@@ -253,8 +253,8 @@ impl Printer {
         if explore.recovery_crashes != 0 {
             self.key("recovery_crashes", explore.recovery_crashes);
         }
-        if explore.states_max != Explore::STATES_MAX {
-            self.key("states_max", explore.states_max);
+        if explore.paths_max != Explore::PATHS_MAX {
+            self.key("paths_max", explore.paths_max);
         }
         if explore.faults.any.errors != 0 {
             self.key("faults", any_fault(&explore.faults.any));

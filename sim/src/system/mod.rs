@@ -11,15 +11,36 @@ use std::sync::Arc;
 
 use plugpull_engine::{ByteRange, Disk, Error, Runtime};
 
-use crate::disk::{DiskSpec, Image};
+use crate::crash::LazyDisks;
+use crate::disk::{DiskSpec, Image, Op};
 use crate::oracle::Finding;
 use crate::verdict::Invariant;
 
-/// A boxed future that may move between threads.
 pub mod fvd;
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+
+/// The disks as a power cut left them.
+pub trait ReadDisks {
+    /// The bytes of a range of a disk; past its end there are zeros.
+    fn read(&mut self, disk: usize, range: ByteRange) -> Vec<u8>;
+
+    /// The length of a disk.
+    fn len(&mut self, disk: usize) -> u64;
+}
+
+impl ReadDisks for LazyDisks {
+    fn read(&mut self, disk: usize, range: ByteRange) -> Vec<u8> {
+        let len = usize::try_from(range.len).expect("a range that fits in memory");
+        let reply = self.request(disk, Op::Read { offset: range.offset, len });
+        reply.expect("nothing fails on these disks")
+    }
+
+    fn len(&mut self, disk: usize) -> u64 {
+        self.len_of(disk)
+    }
+}
 
 /// What the device is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +82,19 @@ pub trait System: Send + Sync {
         false
     }
 
-    /// Structural invariants of the bytes that a power cut left, before any recovery; the first that
-    /// is broken, if any.
-    fn check_image(&self, images: &[Image]) -> Option<Finding>;
+    /// How many questions there are about the bytes that a power cut left, before any recovery.
+    fn image_questions(&self) -> usize {
+        0
+    }
+
+    /// One structural invariant of the bytes that a power cut left, or one part of one, before any
+    /// recovery; how it is broken, if it is. What may be undecided should be read in small pieces,
+    /// and by as few questions as possible: every question is asked for itself, in every way that
+    /// the sectors it reads allow.
+    fn check_image(&self, question: usize, disks: &mut dyn ReadDisks) -> Option<Finding> {
+        let _ = (question, disks);
+        None
+    }
 
     /// Opens the device on `disks`, recovering first if need be.
     fn open(

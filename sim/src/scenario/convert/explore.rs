@@ -45,7 +45,7 @@ pub(super) fn explore(shape: &file::Explore, disks: &[DiskSpec]) -> Result<Explo
         },
         crashes: crashes(&shape.crashes)?,
         recovery_crashes: shape.recovery_crashes.as_ref().map_or(Ok(0), small)?,
-        states_max: shape.states_max.as_ref().map_or(Ok(Explore::STATES_MAX), positive)?,
+        paths_max: shape.paths_max.as_ref().map_or(Ok(Explore::PATHS_MAX), positive)?,
         faults: Faults { any, placed },
         cancel: shape.cancel.as_ref().map_or(Ok(0), small)?,
     })

@@ -196,19 +196,19 @@ fn explore(disks: Vec<String>) -> impl Strategy<Value = Explore> {
         Just(Crashes::None),
         drawn().prop_map(|(count, seed)| Crashes::Sampled { count, seed }),
     ];
-    let states_max = prop_oneof![Just(Explore::STATES_MAX), 1..u64::MAX / 2];
+    let paths_max = prop_oneof![Just(Explore::PATHS_MAX), 1..u64::MAX / 2];
     let ready = select(READY.map(|(_, ready)| ready).to_vec());
     let faults = any_faults(disks.clone()).prop_flat_map(move |any| {
         let placed = vec(placed(disks.clone(), any.errors), 0..3);
         placed.prop_map(move |placed| Faults { any: any.clone(), placed })
     });
-    (schedules, ready, crashes, 0..3u32, states_max, faults, 0..3u32).prop_map(
-        |(schedules, ready, crashes, recovery_crashes, states_max, faults, cancel)| Explore {
+    (schedules, ready, crashes, 0..3u32, paths_max, faults, 0..3u32).prop_map(
+        |(schedules, ready, crashes, recovery_crashes, paths_max, faults, cancel)| Explore {
             schedules,
             ready,
             crashes,
             recovery_crashes,
-            states_max,
+            paths_max,
             faults,
             cancel,
         },

@@ -15,6 +15,12 @@ impl Layout {
         Self { geometry }
     }
 
+    /// How many sectors the journal has; it never grows.
+    pub(super) fn journal_sectors(&self) -> usize {
+        let sectors = self.geometry.journal.as_ref().map_or(0, |journal| journal.sectors);
+        usize::try_from(sectors).expect("a journal that fits in memory")
+    }
+
     /// `table sector 0`, `journal sector 3`, `data of chunk 2, sector 1`.
     pub(super) fn describe(&self, disk: &str, offset: u64) -> String {
         let geometry = &self.geometry;

@@ -18,7 +18,7 @@ use plugpull_engine::{ByteRange, Disk, Error, Runtime};
 
 use crate::disk::{DiskSpec, Image};
 use crate::oracle::Finding;
-use crate::system::{BoxFuture, Device, Forbidden, Purpose, System};
+use crate::system::{BoxFuture, Device, Forbidden, Purpose, ReadDisks, System};
 use crate::verdict::Invariant;
 
 pub use setup::SetupFailed;
@@ -131,12 +131,13 @@ impl System for FvdSystem {
         &self.queries
     }
 
-    fn check_image(&self, images: &[Image]) -> Option<Finding> {
-        if !self.clean_is_complete {
-            return None;
-        }
-        let data = &images[usize::from(self.opening.has_data)];
-        structure::clean_maps_are_complete(&images[0], data.len())
+    /// One for each sector of the journal.
+    fn image_questions(&self) -> usize {
+        if self.clean_is_complete { self.layout.journal_sectors() } else { 0 }
+    }
+
+    fn check_image(&self, question: usize, disks: &mut dyn ReadDisks) -> Option<Finding> {
+        structure::clean_maps_are_complete(disks, self.opening.has_data, question)
     }
 
     /// A refused open loses everything that was flushed, unless it refuses because two virtual

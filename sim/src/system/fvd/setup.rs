@@ -15,8 +15,8 @@ use plugpull_engine::fvd::planted::PlantedBugs;
 use plugpull_engine::fvd::{Access, Fvd};
 use plugpull_engine::{ByteRange, Error, SECTOR};
 
-use crate::crash::DirectWorld;
 use crate::crash::direct::Stuck;
+use crate::crash::{DirectWorld, LazyDisks, Watch};
 use crate::disk::{DiskSpec, Image};
 use crate::oracle::stamp::{self, Origin};
 use crate::scenario::{self, BaseSpec, FvdSpec, PrefetchSpec, StorageContent};
@@ -85,8 +85,11 @@ impl FvdSystem {
         let mut layout = setup.layout()?;
         let initial = setup.run(spec, &mut layout)?;
         let start = setup.world.visible();
-        let data_len = start[usize::from(spec.data_file)].len();
-        let clean_is_complete = structure::clean_maps_are_complete(&start[0], data_len).is_none();
+        let mut disks_at_start = LazyDisks::new(disks.iter().cloned().zip(start.clone()), Watch::Off);
+        let clean_is_complete = (0..layout.journal_sectors()).all(|sector| {
+            let disks = &mut disks_at_start;
+            structure::clean_maps_are_complete(disks, spec.data_file, sector).is_none()
+        });
         let starts_unclean = read_header(&start[0]).is_ok_and(|header| !header.is_clean());
         let opening = Opening {
             access: match spec.access {
@@ -112,7 +115,7 @@ impl FvdSystem {
 }
 
 fn world(disks: &[DiskSpec], images: Vec<Image>) -> DirectWorld {
-    DirectWorld::new(disks.iter().cloned().zip(images), false)
+    DirectWorld::new(LazyDisks::new(disks.iter().cloned().zip(images), Watch::Off))
 }
 
 struct Setup<'a> {

@@ -4,20 +4,22 @@
 use std::collections::BTreeMap;
 
 use plugpull_engine::fvd::Fvd;
-use plugpull_engine::fvd::bitmap::Bitmap;
 use plugpull_engine::fvd::geometry::Geometry;
-use plugpull_engine::fvd::header::{HEADER_LEN, Header};
+use plugpull_engine::fvd::header::{CLEAN_SHUTDOWN, HEADER_LEN, Header};
 use plugpull_engine::fvd::journal::{Record, parse_sector};
 use plugpull_engine::fvd::planted::PlantedBugs;
-use plugpull_engine::fvd::table::Table;
 use plugpull_engine::{ByteRange, SECTOR};
 
-use crate::disk::Image;
 use crate::oracle::Finding;
+use crate::system::ReadDisks;
 use crate::verdict::Invariant;
 
 /// The bit that marks a table entry as not yet journaled.
 const DIRTY: u32 = 1 << 31;
+/// Bytes of a table entry.
+const ENTRY_LEN: u64 = 4;
+/// The disk with header, maps and journal.
+const IMAGE: usize = 0;
 
 /// F-INJ: no two virtual chunks on one physical chunk, and every id in the data storage.
 pub(super) fn injective(fvd: &Fvd) -> Option<Finding> {
@@ -59,70 +61,58 @@ pub(super) fn local_blocks_are_mapped(fvd: &Fvd) -> Option<Finding> {
     None
 }
 
-/// F-CLEAN: an image marked clean needs no record of its journal, because its maps hold all of
-/// them. Says nothing of images that no engine could open.
-pub(super) fn clean_maps_are_complete(image: &Image, data_len: u64) -> Option<Finding> {
-    let header = Header::parse(&bytes(image, ByteRange::new(0, HEADER_LEN as u64))).ok()?;
-    let geometry = Geometry::validate(&header, image.len(), PlantedBugs::NONE).ok()?;
-    let journal = geometry.journal.as_ref().filter(|_| header.is_clean())?;
-    let limit = geometry.physical_limit(data_len);
-    let maps = Stored::load(image, &geometry, limit)?;
-    for index in 0..journal.sectors {
-        let range = ByteRange::new(journal.range.offset + index * SECTOR, SECTOR);
-        let sector = bytes(image, range).try_into().expect("one sector");
-        let records = parse_sector(index, &sector, &geometry, limit, PlantedBugs::NONE).ok()?;
-        if let Some(missing) = records.iter().find_map(|record| maps.missing(&geometry, record)) {
-            let message = format!(
-                "the image is marked clean, but {missing} is in journal sector {index} only"
-            );
-            return Some(Finding { invariant: Invariant::FClean, message });
+/// F-CLEAN, for one sector of the journal: an image marked clean needs no record of it, because its
+/// maps hold all of them. Says nothing of images that no engine could open.
+///
+/// The flag is looked at first and the maps last, only where a record speaks of them: what a power
+/// cut left undecided elsewhere does not matter here.
+pub(super) fn clean_maps_are_complete(
+    disks: &mut dyn ReadDisks,
+    has_data: bool,
+    journal_sector: usize,
+) -> Option<Finding> {
+    if disks.read(IMAGE, CLEAN_SHUTDOWN) == [0; 4] {
+        return None;
+    }
+    let header = disks.read(IMAGE, ByteRange::new(0, HEADER_LEN as u64));
+    let header = Header::parse(&header).ok().filter(Header::is_clean)?;
+    let geometry = Geometry::validate(&header, disks.len(IMAGE), PlantedBugs::NONE).ok()?;
+    let journal = geometry.journal.as_ref()?;
+    let limit = geometry.physical_limit(disks.len(usize::from(has_data)));
+    let index = journal_sector as u64;
+    let range = ByteRange::new(journal.range.offset + index * SECTOR, SECTOR);
+    if index >= journal.sectors {
+        return None;
+    }
+    let sector = disks.read(IMAGE, range).try_into().expect("one sector");
+    let records = parse_sector(index, &sector, &geometry, limit, PlantedBugs::NONE).ok()?;
+    let missing = records.iter().find_map(|record| missing(disks, &geometry, record))?;
+    let message = format!("the image is marked clean, but {missing} is in journal sector {index} only");
+    Some(Finding { invariant: Invariant::FClean, message })
+}
+
+/// What of a record the maps on disk do not hold.
+fn missing(disks: &mut dyn ReadDisks, geometry: &Geometry, record: &Record) -> Option<String> {
+    match record {
+        Record::Table { first, entries } => {
+            let table = geometry.compact.as_ref()?.table;
+            let at = table.offset + u64::from(*first) * ENTRY_LEN;
+            let range = ByteRange::new(at, entries.len() as u64 * ENTRY_LEN);
+            let stored = disks.read(IMAGE, range);
+            let (stored, _) = stored.as_chunks::<4>();
+            let stored = stored.iter().map(|entry| u32::from_le_bytes(*entry));
+            let mut pairs = (*first..).zip(entries.iter().map(|entry| entry & !DIRTY)).zip(stored);
+            let ((chunk, entry), _) = pairs.find(|((_, entry), stored)| entry != stored)?;
+            Some(format!("the mapping of chunk {chunk} to {entry}"))
+        }
+        Record::Bitmap { first_sector, sectors } => {
+            let base = geometry.base.as_ref()?;
+            let range = ByteRange::new(first_sector * SECTOR, u64::from(*sectors) * SECTOR);
+            let block = geometry.blocks(range).find(|block| {
+                let at = ByteRange::new(base.bitmap.offset + block / 8, 1);
+                disks.read(IMAGE, at)[0] >> (block % 8) & 1 == 0
+            })?;
+            Some(format!("the bit of block {block}"))
         }
     }
-    None
-}
-
-/// Bitmap and table as they are on disk.
-struct Stored {
-    bitmap: Option<Bitmap>,
-    table: Option<Table>,
-}
-
-impl Stored {
-    fn load(image: &Image, geometry: &Geometry, limit: u32) -> Option<Self> {
-        let bitmap = geometry.base.as_ref();
-        let bitmap = bitmap.map(|base| Bitmap::load(bytes(image, base.bitmap), base.blocks));
-        let table = match &geometry.compact {
-            Some(compact) => {
-                let region = bytes(image, compact.table);
-                Some(Table::load(&region, compact.entries, limit, PlantedBugs::NONE).ok()?)
-            }
-            None => None,
-        };
-        Some(Self { bitmap, table })
-    }
-
-    /// What of a record the maps do not hold.
-    fn missing(&self, geometry: &Geometry, record: &Record) -> Option<String> {
-        match record {
-            Record::Table { first, entries } => {
-                let table = self.table.as_ref()?;
-                let differs = |(chunk, entry): &(u32, &u32)| {
-                    table.get(*chunk).map(|held| held.physical) != Some(**entry & !DIRTY)
-                };
-                let (chunk, entry) = (*first..).zip(entries).find(differs)?;
-                Some(format!("the mapping of chunk {chunk} to {}", entry & !DIRTY))
-            }
-            Record::Bitmap { first_sector, sectors } => {
-                let range = ByteRange::new(first_sector * SECTOR, u64::from(*sectors) * SECTOR);
-                let block = self.bitmap.as_ref()?.first_clear(geometry.blocks(range))?;
-                Some(format!("the bit of block {block}"))
-            }
-        }
-    }
-}
-
-fn bytes(image: &Image, range: ByteRange) -> Vec<u8> {
-    let mut bytes = vec![0; usize::try_from(range.len).expect("a region of a small image")];
-    image.read(range.offset, &mut bytes);
-    bytes
 }

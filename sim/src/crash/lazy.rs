@@ -1,0 +1,230 @@
+//! Disks that a power cut left and whose sectors are undecided until somebody reads them.
+//!
+//! Whatever uses them asks no questions itself: before a request takes effect, everything that it
+//! depends on is decided by the [`Path`] of this run. Engines use them through
+//! [`super::direct::DirectWorld`], small programs directly.
+//!
+//! Power may be cut again while they are used. What counts then is not every moment: as long as
+//! nothing becomes durable, what a power cut may leave only grows, so that the last moment of such
+//! an *interval* stands for all of them.
+
+use num_bigint::BigUint;
+
+use crate::crash::path::{Asked, Path};
+use crate::disk::{
+    CrashSpace, DiskSpec, DiskState, Image, Op, OpKind, Outcome, Reply, RequestId, Undecided,
+};
+
+/// Which moments are noted as crash points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// None: power is not cut here, and the disks are simpler.
+    Off,
+    /// The last moment of each interval in which nothing becomes durable.
+    Intervals,
+    /// Every moment at which what a power cut may leave has changed.
+    Every,
+}
+
+/// A moment at which power may be cut.
+#[derive(Debug, Clone)]
+pub struct CrashPoint {
+    /// When: how many changes were submitted or had completed.
+    pub at: u64,
+    /// The phase that was set at that moment.
+    pub phase: usize,
+    /// What each disk may be left with.
+    pub spaces: Vec<CrashSpace>,
+    /// What was undecided then of what the last power cut left; none for a disk that began with an
+    /// image.
+    pub undecided: Vec<Option<Undecided>>,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct LazyDisks {
+    disks: Vec<DiskState>,
+    /// What is answered.
+    pub path: Path,
+    watch: Watch,
+    /// Changes submitted or completed so far.
+    changes: u64,
+    /// Whether there were any since the last crash point.
+    unnoted: bool,
+    phase: usize,
+    points: Vec<CrashPoint>,
+    next: u32,
+}
+
+impl LazyDisks {
+    /// Disks with these durable contents.
+    #[must_use]
+    pub fn new(disks: impl IntoIterator<Item = (DiskSpec, Image)>, watch: Watch) -> Self {
+        Self::of(disks.into_iter().map(|(spec, image)| DiskState::new(spec, image)), watch)
+    }
+
+    /// Disks that hold what a power cut left.
+    #[must_use]
+    pub fn after_power_cut(
+        disks: impl IntoIterator<Item = (DiskSpec, CrashSpace)>,
+        path: Path,
+        watch: Watch,
+    ) -> Self {
+        let disks = disks.into_iter().map(|(spec, space)| DiskState::after_power_cut(spec, space));
+        Self::of(disks, watch).on(path)
+    }
+
+    fn of(disks: impl Iterator<Item = DiskState>, watch: Watch) -> Self {
+        let disk = |disk: DiskState| if watch == Watch::Off { disk.without_cuts() } else { disk };
+        Self {
+            disks: disks.map(disk).collect(),
+            path: Path::new(),
+            watch,
+            changes: 0,
+            unnoted: false,
+            phase: 0,
+            points: Vec::new(),
+            next: 0,
+        }
+    }
+
+    /// The same with other answers.
+    #[must_use]
+    pub fn on(mut self, path: Path) -> Self {
+        self.path = path;
+        self
+    }
+
+    /// How many disks there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.disks.len()
+    }
+
+    /// A disk, as far as it is decided.
+    #[must_use]
+    pub fn disk(&self, index: usize) -> &DiskState {
+        &self.disks[index]
+    }
+
+    /// The length of a disk, which is decided if it was not.
+    pub fn len_of(&mut self, disk: usize) -> u64 {
+        self.decide(disk, None);
+        self.disks[disk].len()
+    }
+
+    /// Takes a request in flight.
+    pub fn submit(&mut self, disk: usize, id: RequestId, op: Op) {
+        let changes = op.kind() != OpKind::Read;
+        // What a read sees is decided when it completes.
+        self.decide(disk, changes.then_some(&op));
+        self.disks[disk].submit(id, op);
+        self.changed(changes);
+    }
+
+    /// Ends a request in flight well.
+    ///
+    /// # Errors
+    /// What the disk says, which is part of the simulation.
+    pub fn complete(&mut self, disk: usize, id: RequestId) -> Reply {
+        let op = self.disks[disk].op(id).clone();
+        let changes = op.kind() != OpKind::Read;
+        if !changes {
+            self.decide(disk, Some(&op));
+        }
+        if self.watch == Watch::Intervals && self.disks[disk].may_settle(id) {
+            self.note();
+        }
+        let reply = self.disks[disk].complete(id, Outcome::Done);
+        self.changed(changes);
+        reply
+    }
+
+    /// Submits a request and completes it at once.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn request(&mut self, disk: usize, op: Op) -> Reply {
+        let id = RequestId::new(0, self.next);
+        self.next += 1;
+        self.submit(disk, id, op);
+        self.complete(disk, id)
+    }
+
+    /// Whether a request's answer is known without deciding anything.
+    #[must_use]
+    pub fn is_known(&self, disk: usize, range: plugpull_engine::ByteRange) -> bool {
+        self.disks[disk].is_known(range)
+    }
+
+    /// Crash points noted from now on carry this number.
+    pub fn set_phase(&mut self, phase: usize) {
+        self.phase = phase;
+    }
+
+    /// The crash points noted so far, in order; with [`Watch::Intervals`] the present moment is the
+    /// last one, if anything has changed since the one before.
+    pub fn take_points(&mut self) -> Vec<CrashPoint> {
+        if self.watch == Watch::Intervals {
+            self.note();
+        }
+        std::mem::take(&mut self.points)
+    }
+
+    /// The present moment as a crash point.
+    ///
+    /// # Panics
+    /// If nothing is watched.
+    #[must_use]
+    pub fn point(&self) -> CrashPoint {
+        CrashPoint {
+            at: self.changes,
+            phase: self.phase,
+            spaces: self.disks.iter().map(DiskState::crash_space).collect(),
+            undecided: self.disks.iter().map(|disk| disk.undecided().cloned()).collect(),
+        }
+    }
+
+    /// The number of states of the last power cut that agree with everything that was decided.
+    #[must_use]
+    pub fn states(&self) -> BigUint {
+        let left = self.disks.iter().filter_map(DiskState::undecided);
+        left.map(Undecided::states).product()
+    }
+
+    /// Whether anything was submitted that changes a disk.
+    #[must_use]
+    pub fn changed_anything(&self) -> bool {
+        self.changes > 0
+    }
+
+    fn decide(&mut self, disk: usize, op: Option<&Op>) {
+        while let Some(question) = self.disks[disk].question(op) {
+            let about = Asked { disk, variable: question.variable };
+            let first = self.path.preference().map_or(0, |extreme| {
+                let undecided = self.disks[disk].undecided().expect("it is asked about");
+                undecided.group_of(&question, extreme)
+            });
+            let answer = self.path.answer(about, question.groups.len(), first);
+            self.disks[disk].answer(&question, answer);
+        }
+    }
+
+    fn changed(&mut self, changes: bool) {
+        if !changes {
+            return;
+        }
+        self.changes += 1;
+        self.unnoted = true;
+        if self.watch == Watch::Every {
+            self.note();
+        }
+    }
+
+    fn note(&mut self) {
+        if self.unnoted {
+            self.points.push(self.point());
+            self.unnoted = false;
+        }
+    }
+}

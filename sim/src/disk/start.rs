@@ -1,0 +1,183 @@
+//! A disk that a power cut has left and of which not everything was looked at yet.
+//!
+//! A [`Start`] stands beside the cache of such a disk. It knows which sectors reads cannot tell
+//! yet; once somebody asks for one, its [`Undecided`] is narrowed down until the content is known.
+//! What lies beneath the changes made since stays undecided for as long as nobody reads it, and so
+//! does what the *next* power cut leaves of it: where sectors are independent their caches take
+//! over the contents that are left, elsewhere a [`Layer`] lies beneath the changes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::bytes::Slice;
+use super::cell::CellContents;
+use super::crash_space::CrashSpace;
+use super::image::Image;
+use super::remaining::{Question, Remaining};
+use super::sector_space::Clause;
+use super::undecided::Undecided;
+
+/// What an earlier power cut has left undecided, if there was one.
+pub(crate) type Beneath<'a> = Option<&'a Start>;
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
+    pub(crate) undecided: Undecided,
+    /// The sectors that variables decide about, in order.
+    sectors: Arc<[u64]>,
+    /// For each of them, whether reads cannot tell its content yet.
+    unknown: Vec<bool>,
+    unknown_count: usize,
+}
+
+impl Start {
+    /// What lies beneath a disk of which nobody knows anything.
+    pub(crate) fn new(undecided: Undecided) -> Self {
+        let sectors = undecided.space().undecided_sectors();
+        let count = sectors.len();
+        Self { undecided, sectors, unknown: vec![true; count], unknown_count: count }
+    }
+
+    /// The sectors that may be undecided.
+    pub(crate) fn sectors(&self) -> &Arc<[u64]> {
+        &self.sectors
+    }
+
+    /// Whether reads cannot tell some sector.
+    pub(crate) fn has_unknown(&self) -> bool {
+        self.unknown_count > 0
+    }
+
+    /// The first sector of a range that reads cannot tell.
+    pub(crate) fn unknown_in(&self, sectors: std::ops::Range<u64>) -> Option<u64> {
+        if self.unknown_count == 0 {
+            return None;
+        }
+        let first = self.sectors.partition_point(|&sector| sector < sectors.start);
+        let here = self.sectors[first..].iter().zip(&self.unknown[first..]);
+        here.take_while(|(sector, _)| **sector < sectors.end)
+            .find(|(_, unknown)| **unknown)
+            .map(|(&sector, _)| sector)
+    }
+
+    /// From now on reads can tell a sector, because it was decided or overwritten.
+    pub(crate) fn know(&mut self, sectors: std::ops::Range<u64>) {
+        if self.unknown_count == 0 {
+            return;
+        }
+        let first = self.sectors.partition_point(|&sector| sector < sectors.start);
+        for (sector, unknown) in self.sectors[first..].iter().zip(&mut self.unknown[first..]) {
+            if *sector >= sectors.end {
+                break;
+            }
+            self.unknown_count -= usize::from(*unknown);
+            *unknown = false;
+        }
+    }
+
+    /// The contents that are left of each sector with more than one, where sectors are independent.
+    pub(crate) fn open_contents(&self) -> Vec<(u64, Arc<CellContents>)> {
+        self.undecided.open_contents()
+    }
+
+    /// The contents that are left of one sector, if there is more than one.
+    pub(crate) fn open_sector(&self, sector: u64) -> Option<Vec<Slice>> {
+        self.sectors.binary_search(&sector).ok()?;
+        Some(self.undecided.candidates(sector)).filter(|contents| contents.len() > 1)
+    }
+
+    /// What is known not to be the case.
+    pub(crate) fn clauses(&self) -> Vec<Clause> {
+        self.undecided.clauses()
+    }
+}
+
+/// What an earlier power cut has left beneath a list of changes. Its variables are the last ones of
+/// the space that it lies in.
+#[derive(Debug, Clone)]
+pub(crate) struct Layer {
+    space: CrashSpace,
+    remaining: Vec<Remaining>,
+    /// Sectors that do not show any more.
+    covered: Arc<BTreeSet<u64>>,
+}
+
+impl Layer {
+    /// What lies beneath when durable changes have covered some sectors; none if nothing is
+    /// undecided there.
+    pub(crate) fn of(start: Beneath<'_>, covered: &Arc<BTreeSet<u64>>) -> Option<Self> {
+        let undecided = &start?.undecided;
+        if undecided.is_decided() {
+            return None;
+        }
+        Some(Self {
+            space: undecided.space().clone(),
+            remaining: undecided.remaining().to_vec(),
+            covered: Arc::clone(covered),
+        })
+    }
+
+    pub(crate) fn space(&self) -> &CrashSpace {
+        &self.space
+    }
+
+    pub(crate) fn remaining(&self) -> &[Remaining] {
+        &self.remaining
+    }
+
+    /// Whether a sector of the earlier disk shows through.
+    pub(crate) fn shows(&self, sector: u64) -> bool {
+        self.space.undecided_sectors().binary_search(&sector).is_ok()
+            && !self.covered.contains(&sector)
+    }
+
+    /// The sectors that show through.
+    pub(crate) fn sectors(&self) -> impl Iterator<Item = u64> + '_ {
+        let all = self.space.undecided_sectors();
+        (0..all.len()).map(move |at| all[at]).filter(|sector| !self.covered.contains(sector))
+    }
+
+    /// What has to be decided about a sector; `own` variables lie before the layer's.
+    pub(crate) fn question(
+        &self,
+        own: usize,
+        remaining: &[Remaining],
+        sector: u64,
+    ) -> Option<Question> {
+        if !self.shows(sector) {
+            return None;
+        }
+        let question = self.space.sector_question(&remaining[own..], sector)?;
+        Some(Question { variable: question.variable + own, ..question })
+    }
+
+    /// The content of a sector that shows through, once it is decided.
+    pub(crate) fn bytes(&self, own: usize, remaining: &[Remaining], sector: u64) -> Option<Slice> {
+        self.shows(sector).then(|| self.space.sector_bytes(&remaining[own..], sector))
+    }
+
+    /// Puts what shows through in place.
+    pub(crate) fn show(&self, choice: &[usize], sector_len: usize, image: &mut Image) {
+        let beneath = self.space.realize(choice);
+        for sector in self.sectors() {
+            let offset = sector * sector_len as u64;
+            let bytes = beneath.bytes(offset, sector_len);
+            super::bytes::write_clipped(image, offset, &bytes);
+        }
+    }
+
+    /// Identifies what may show through.
+    pub(crate) fn add_to_key(&self, key: &mut Vec<u8>) {
+        key.extend_from_slice(&self.space.key().to_le_bytes());
+        for remaining in &self.remaining {
+            for option in remaining.iter() {
+                key.extend_from_slice(&option.to_le_bytes());
+            }
+            key.extend_from_slice(b"variable");
+        }
+        for sector in &*self.covered {
+            key.extend_from_slice(&sector.to_le_bytes());
+        }
+    }
+}

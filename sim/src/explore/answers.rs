@@ -1,0 +1,175 @@
+//! Reading a recovered device back, range by range.
+//!
+//! A range that depends on nothing undecided is read in one piece. One that does is cut into halves
+//! down to single sectors, so that each undecided sector is asked about for itself; such a query is
+//! run in every way, each time from where recovery has left the disks.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use plugpull_engine::{ByteRange, SECTOR};
+
+use crate::crash::{CrashPoint, LazyDisks, Path};
+use crate::disk::Image;
+use crate::explore::cuts::{Cuts, Method, Report};
+use crate::explore::leaf::{Part, Recovered, run};
+use crate::oracle::{Finding, Obligations};
+use crate::verdict::Invariant;
+
+/// One answer to a query that has several.
+#[derive(Clone)]
+pub(super) struct Answer {
+    pub(super) range: ByteRange,
+    pub(super) bytes: Vec<u8>,
+    /// The way to it, recovery included.
+    pub(super) path: Path,
+    /// The disks after it.
+    disks: LazyDisks,
+}
+
+/// What was read.
+pub(super) struct Answers {
+    /// What was there before the session, with what has one answer in place.
+    content: Image,
+    /// The ranges that have one answer.
+    decided: Vec<ByteRange>,
+    /// The answers of the others; kept where something follows that needs them.
+    open: Vec<Answer>,
+    keep: bool,
+    /// Whether every answer was seen.
+    pub(super) complete: bool,
+}
+
+impl Answers {
+    pub(super) fn new(content: Image, keep: bool) -> Self {
+        Self { content, decided: Vec::new(), open: Vec::new(), keep, complete: true }
+    }
+
+    fn decide(&mut self, range: ByteRange, bytes: &[u8]) {
+        if self.keep {
+            self.content.write(range.offset, bytes);
+            match self.decided.last_mut() {
+                Some(last) if last.end() == range.offset => last.len += range.len,
+                _ => self.decided.push(range),
+            }
+        }
+    }
+
+    /// What is known together.
+    pub(super) fn parts(&self) -> Vec<Part> {
+        let decided = (!self.decided.is_empty()).then(|| Part {
+            content: self.content.clone(),
+            asked: self.decided.clone().into(),
+            answer: None,
+        });
+        let open = self.open.iter().map(|answer| {
+            let mut content = self.content.clone();
+            content.write(answer.range.offset, &answer.bytes);
+            Part { content, asked: Arc::from([answer.range]), answer: Some(answer.clone()) }
+        });
+        decided.into_iter().chain(open).collect()
+    }
+
+    /// The moment after each part was read.
+    pub(super) fn settled(&self, recovered: &Recovered) -> Vec<(Part, CrashPoint)> {
+        let settled = self.parts().into_iter().map(|part| {
+            let point = match &part.answer {
+                None => recovered.world.point(),
+                Some(answer) => answer.disks.point(),
+            };
+            (part, point)
+        });
+        settled.collect()
+    }
+}
+
+impl Cuts {
+    /// Asks for a guest range and judges every answer.
+    pub(super) fn ask(
+        &mut self,
+        recovered: &Recovered,
+        range: ByteRange,
+        obligations: &Obligations,
+        answers: &mut Answers,
+        report: Report<'_>,
+    ) -> ControlFlow<()> {
+        let before = recovered.world.with_disks(|disks| disks.clone());
+        recovered.world.with_disks(|disks| disks.path.try_out());
+        let read = self.query(recovered, range);
+        let asked = recovered.world.with_disks(|disks| disks.path.end_trial());
+        recovered.world.with_disks(|disks| *disks = before.clone());
+        if !asked {
+            return match self.judge(range, read, obligations, report)? {
+                Some(bytes) => {
+                    answers.decide(range, &bytes);
+                    ControlFlow::Continue(())
+                }
+                None => ControlFlow::Continue(()),
+            };
+        }
+        if range.len > SECTOR {
+            let middle = range.offset + (range.len / 2).next_multiple_of(SECTOR);
+            for half in
+                [ByteRange::between(range.offset, middle), ByteRange::between(middle, range.end())]
+            {
+                self.ask(recovered, half, obligations, answers, report)?;
+            }
+            return ControlFlow::Continue(());
+        }
+        // Recovery is not run again: the disks are where it has left them.
+        let mut path = before.path.branch_here();
+        let mut paths = 0;
+        loop {
+            recovered.world.with_disks(|disks| *disks = before.clone().on(path));
+            let read = self.query(recovered, range);
+            recovered.world.with_disks(|disks| self.narrow(disks));
+            path = recovered.world.path();
+            self.trusted(path.end())?;
+            if let Some(bytes) = self.judge(range, read, obligations, report)?
+                && answers.keep
+            {
+                let disks = recovered.world.with_disks(|disks| disks.clone());
+                answers.open.push(Answer { range, bytes, path: path.clone(), disks });
+            }
+            paths += 1;
+            if !path.advance() {
+                break;
+            }
+            if matches!(self.method, Method::Exact { paths_max } if paths == paths_max) {
+                answers.complete = false;
+                break;
+            }
+        }
+        recovered.world.with_disks(|disks| *disks = before);
+        ControlFlow::Continue(())
+    }
+
+    fn query(&mut self, recovered: &Recovered, range: ByteRange) -> Result<Vec<u8>, Finding> {
+        self.counts.queries += 1;
+        let read = recovered.device.read(range);
+        let bytes = run(&recovered.world, "a read after recovery", read)?;
+        bytes.map_err(|error| Finding {
+            invariant: Invariant::DDur,
+            message: format!("guest range {range} cannot be read after recovery: {error}"),
+        })
+    }
+
+    /// The bytes, if they are what they may be.
+    fn judge(
+        &mut self,
+        range: ByteRange,
+        read: Result<Vec<u8>, Finding>,
+        obligations: &Obligations,
+        report: Report<'_>,
+    ) -> ControlFlow<(), Option<Vec<u8>>> {
+        let finding = match read {
+            Err(finding) => finding,
+            Ok(bytes) => match obligations.judge(range.offset / SECTOR, &bytes) {
+                None => return ControlFlow::Continue(Some(bytes)),
+                Some(finding) => finding,
+            },
+        };
+        self.lost(finding, report)?;
+        ControlFlow::Continue(None)
+    }
+}

@@ -1,0 +1,276 @@
+//! One way through recovery, and everything that follows it: reading back, power cuts inside it and
+//! after it, later sessions.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use num_bigint::BigUint;
+use plugpull_engine::ByteRange;
+
+use crate::crash::{CrashPoint, DirectWorld, Path, Watch};
+use crate::disk::Image;
+use crate::exec::catch;
+use crate::explore::answers::{Answer, Answers};
+use crate::explore::cuts::{Cuts, Left, Point, Reach, Report, SETTLED};
+use crate::oracle::{Finding, Obligations};
+use crate::system::{Device, Purpose};
+use crate::verdict::Invariant;
+
+/// A way that was taken to its end.
+pub(super) struct Way {
+    pub(super) path: Path,
+    /// How many crash states go this way.
+    pub(super) states: BigUint,
+    /// Whether every query was answered in every way.
+    pub(super) complete: bool,
+}
+
+/// A device that has recovered on some disks.
+pub(super) struct Recovered {
+    pub(super) world: DirectWorld,
+    pub(super) device: Arc<dyn Device>,
+}
+
+impl Cuts {
+    /// Takes one way, and goes on from its end.
+    pub(super) fn way(
+        &mut self,
+        point: &Point,
+        left: &Left,
+        path: Path,
+        report: Report<'_>,
+    ) -> ControlFlow<(), Way> {
+        self.counts.recoveries += 1;
+        let reach = point.reach;
+        let goes_on = reach.recovery_cuts > 0 || reach.sessions_done < self.later.len();
+        let world = DirectWorld::new(self.disks(left, path, self.watch(goes_on)));
+        let recovered = self.recover(&world, report);
+        self.events.append(&mut world.events());
+        let path = world.path();
+        let states = world.with_disks(|disks| disks.states());
+        world.with_disks(|disks| self.narrow(disks));
+        let mut complete = true;
+        match recovered {
+            // What a program does that is not deterministic means nothing.
+            _ if path.end().is_err() => {}
+            Err(finding) => self.lost(finding, report)?,
+            Ok(None) => {}
+            Ok(Some(device)) => {
+                let points = world.take_points();
+                let recovered = Recovered { world, device };
+                let answers = self.read_back(&recovered, point, goes_on, report)?;
+                complete = answers.complete;
+                if goes_on {
+                    self.go_on(left, &recovered, points, &answers, point, report)?;
+                }
+            }
+        }
+        ControlFlow::Continue(Way { path, states, complete })
+    }
+
+    /// What has to be noted of a run that goes on, or not.
+    fn watch(&self, goes_on: bool) -> Watch {
+        match (&self.script, goes_on) {
+            (_, false) => Watch::Off,
+            (None, true) => Watch::Intervals,
+            (Some(_), true) => Watch::Every,
+        }
+    }
+
+    /// A recovery that lost something. What only shows when it is cut and repeated breaks F-REPLAY
+    /// as well.
+    pub(super) fn lost(&mut self, finding: Finding, report: Report<'_>) -> ControlFlow<()> {
+        let repeated = matches!(
+            &self.chain[..],
+            [.., first, second] if first.session == second.session && second.at != SETTLED
+        );
+        let message = format!("recovery that was cut and repeated: {}", finding.message);
+        self.tell(finding, report)?;
+        if !repeated {
+            return ControlFlow::Continue(());
+        }
+        self.tell(Finding { invariant: Invariant::FReplay, message }, report)
+    }
+
+    /// Opens the device and checks its structure; none if it is damaged and refuses.
+    fn recover(
+        &mut self,
+        world: &DirectWorld,
+        report: Report<'_>,
+    ) -> Result<Option<Arc<dyn Device>>, Finding> {
+        let open = self.system.open(world.disks(), world.runtime(), Purpose::Recovery);
+        let device = match run(world, "recovery", open)? {
+            Ok(device) => device,
+            Err(_) if self.system.may_refuse() && !world.changed() => return Ok(None),
+            Err(error) => {
+                let message = format!("the device refuses to open after a power cut: {error}");
+                return Err(Finding { invariant: self.system.refusal(&error), message });
+            }
+        };
+        if self.system.is_read_only() && world.changed() {
+            let message = "recovery of a read-only device changes a disk".to_owned();
+            return Err(Finding { invariant: Invariant::EOpen, message });
+        }
+        // Structure first: its violations say more than the content that they lead to. But a
+        // search that wants the content's goes on to it.
+        if let Some(finding) = device.check() {
+            world.with_disks(|disks| self.narrow(disks));
+            if self.tell(finding.clone(), report).is_break() {
+                return Err(finding);
+            }
+        }
+        Ok(Some(device))
+    }
+
+    /// Reads everything back and judges it.
+    fn read_back(
+        &mut self,
+        recovered: &Recovered,
+        point: &Point,
+        keep: bool,
+        report: Report<'_>,
+    ) -> ControlFlow<(), Answers> {
+        let before = self.chain.last().expect("a power cut was taken").taken.clone();
+        let mut answers = Answers::new(point.obligations.initial().clone(), keep);
+        for &range in &*point.asked {
+            self.ask(recovered, range, &point.obligations, &mut answers, report)?;
+        }
+        self.chain.last_mut().expect("a power cut was taken").taken = before;
+        ControlFlow::Continue(answers)
+    }
+
+    /// From a recovered state: cuts inside this recovery, a cut after it, later sessions.
+    fn go_on(
+        &mut self,
+        left: &Left,
+        recovered: &Recovered,
+        points: Vec<CrashPoint>,
+        answers: &Answers,
+        point: &Point,
+        report: Report<'_>,
+    ) -> ControlFlow<()> {
+        let reach = point.reach;
+        if let Some(recovery_cuts) = reach.recovery_cuts.checked_sub(1) {
+            let inner = Reach { recovery_cuts, ..reach };
+            for cut in points {
+                self.narrow_to(cut.undecided);
+                let (at, spaces) = (cut.at, cut.spaces.into());
+                self.point(Point { at, spaces, reach: inner, ..point.clone() }, report)?;
+            }
+            let last = Reach { recovery_cuts: 0, sessions_done: self.later.len() };
+            for (part, settled) in answers.settled(recovered) {
+                self.narrow_to(settled.undecided);
+                let settled = Point {
+                    at: SETTLED,
+                    spaces: settled.spaces.into(),
+                    obligations: Arc::new(Obligations::exactly(&part.content)),
+                    asked: part.asked.clone(),
+                    reach: last,
+                };
+                self.point(settled, report)?;
+            }
+        }
+        if reach.sessions_done < self.later.len() {
+            for part in answers.parts() {
+                self.session(left, recovered, &part, point, report)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The next session after what recovery brought back, in every way that what it reads may make
+    /// it go. Recovery is run again for it, on the same way, because a session changes the device.
+    fn session(
+        &mut self,
+        left: &Left,
+        recovered: &Recovered,
+        part: &Part,
+        point: &Point,
+        report: Report<'_>,
+    ) -> ControlFlow<()> {
+        let reach = point.reach;
+        let session = self.later[reach.sessions_done].clone();
+        let next = Reach { sessions_done: reach.sessions_done + 1, ..reach };
+        let fixed = part.answer.as_ref().map_or_else(
+            || recovered.world.path().fixed_so_far(),
+            |answer| answer.path.fixed_so_far(),
+        );
+        let mut path = fixed;
+        loop {
+            let world = DirectWorld::new(self.disks(left, path, self.watch(true)));
+            let open = self.system.open(world.disks(), world.runtime(), Purpose::Recovery);
+            let Ok(Ok(device)) = run(&world, "recovery", open) else {
+                return self.distrust("not deterministic: recovery fails when it is run again".into());
+            };
+            if let Some(answer) = &part.answer {
+                // The answer of which this session knows.
+                let again = run(&world, "a read after recovery", device.read(answer.range));
+                if !matches!(again, Ok(Ok(bytes)) if bytes == answer.bytes) {
+                    let why = "not deterministic: a query has another answer when it is run again";
+                    return self.distrust(why.into());
+                }
+            }
+            drop(world.take_points());
+            let ran = session.run(&world, device, &part.content, &part.asked);
+            self.events.append(&mut world.events());
+            path = world.path();
+            if let Err(why) = path.end() {
+                return self.distrust(why);
+            }
+            world.with_disks(|disks| self.narrow(disks));
+            match ran {
+                Err(finding) => self.tell(finding, report)?,
+                Ok(ran) => {
+                    let mut points = world.take_points();
+                    let end = world.point();
+                    // Unless it is among them, the end of the session is a crash point, too.
+                    if points.last().is_none_or(|last| (last.at, last.phase) != (end.at, end.phase)) {
+                        points.push(end);
+                    }
+                    for cut in points {
+                        self.narrow_to(cut.undecided);
+                        let cut = Point {
+                            at: cut.at,
+                            spaces: cut.spaces.into(),
+                            obligations: Arc::clone(&ran.obligations[cut.phase]),
+                            asked: part.asked.clone(),
+                            reach: next,
+                        };
+                        self.point(cut, report)?;
+                    }
+                }
+            }
+            if !path.advance() {
+                return ControlFlow::Continue(());
+            }
+        }
+    }
+}
+
+/// Guest ranges whose content is known together: all those that do not depend on anything
+/// undecided, or one that does, with one of its answers.
+pub(super) struct Part {
+    pub(super) content: Image,
+    pub(super) asked: Arc<[ByteRange]>,
+    pub(super) answer: Option<Answer>,
+}
+
+/// Runs `future` on the disks of `world`; a panic or a standstill is a finding.
+pub(crate) fn run<T>(
+    world: &DirectWorld,
+    what: &str,
+    future: impl Future<Output = T>,
+) -> Result<T, Finding> {
+    let caught = catch(|| world.run(future));
+    match caught {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(stuck)) => Err(Finding {
+            invariant: Invariant::LProg,
+            message: format!("{what} does not end: {}", stuck.reason),
+        }),
+        Err(panic) => Err(Finding {
+            invariant: Invariant::EPanic,
+            message: format!("{what} panics: {}", panic.message),
+        }),
+    }
+}
