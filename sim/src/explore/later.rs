@@ -73,18 +73,19 @@ impl Run<'_> {
             GuestOp::Read { offset, len } => {
                 let range = plugpull_engine::ByteRange::new(offset, len);
                 let bytes = run(self.world, "a read", device.read(range))?.map_err(unasked)?;
-                let expected = Obligations::quiescent(&self.model, self.content);
+                let sectors = stamp::sectors_of(offset, &bytes);
+                let expected = Obligations::quiescent(&self.model, self.content, sectors);
                 if let Some(finding) = expected.judge(offset / 512, &bytes) {
                     return Err(finding);
                 }
             }
             GuestOp::Flush => {
-                let submitted = self.model.submit();
+                let submitted = self.model.submit_flush();
                 run(self.world, "a flush", device.flush())?.map_err(unasked)?;
                 self.model.flush_succeeded(submitted);
             }
             GuestOp::Close => {
-                let submitted = self.model.submit();
+                let submitted = self.model.submit_flush();
                 run(self.world, "close", device.close())?.map_err(unasked)?;
                 self.model.flush_succeeded(submitted);
             }

@@ -14,7 +14,10 @@
 //! cancelled: the engine promises that it takes effect, if at all, before any later overlapping
 //! write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+
+use crate::oracle::allowed::Allowed;
 
 /// A moment: the number of guest events that happened before it.
 pub type Moment = u64;
@@ -48,6 +51,17 @@ impl SectorWrite {
     fn succeeded_before(&self, moment: Moment) -> bool {
         matches!(self.ended, Some((ended, End::Success)) if ended < moment)
     }
+
+    fn ended_before(&self, moment: Moment) -> bool {
+        self.ended.is_some_and(|(ended, _)| ended < moment)
+    }
+}
+
+/// A read that was submitted and has not ended.
+#[derive(Debug)]
+#[must_use = "a read in flight has to end"]
+pub struct ReadInFlight {
+    submitted: Moment,
 }
 
 /// The sector model of one virtual disk.
@@ -56,7 +70,13 @@ pub struct SectorModel {
     now: Moment,
     /// Submission of the last flush that succeeded.
     flushed: Moment,
+    /// Submissions of the reads in flight.
+    reads: BTreeSet<Moment>,
+    /// The writes to each sector, by submission.
     sectors: BTreeMap<u64, Vec<SectorWrite>>,
+    /// Ends and sectors of the successful writes that no successful flush covers, by end.
+    uncovered: VecDeque<(Moment, Range<u64>)>,
+    after_power_cut: Allowed,
 }
 
 impl SectorModel {
@@ -66,18 +86,26 @@ impl SectorModel {
         Self::default()
     }
 
-    /// A request is submitted; its submission is the moment returned.
-    pub fn submit(&mut self) -> Moment {
-        self.now += 1;
-        self.now
+    /// A flush is submitted; its submission is the moment returned.
+    pub fn submit_flush(&mut self) -> Moment {
+        self.submit()
+    }
+
+    /// A read is submitted.
+    pub fn submit_read(&mut self) -> ReadInFlight {
+        let submitted = self.submit();
+        self.reads.insert(submitted);
+        ReadInFlight { submitted }
     }
 
     /// A write to `sectors` is submitted.
-    pub fn submit_write(&mut self, sectors: std::ops::Range<u64>, serial: u64) -> Moment {
+    pub fn submit_write(&mut self, sectors: Range<u64>, serial: u64) -> Moment {
         let submitted = self.submit();
         for sector in sectors {
             let writes = self.sectors.entry(sector).or_default();
             writes.push(SectorWrite { serial, submitted, ended: None });
+            let values = [self.after_power_cut.of(sector), &[Value::Write(serial)]].concat();
+            self.after_power_cut.set(sector, values);
         }
         submitted
     }
@@ -86,21 +114,36 @@ impl SectorModel {
     ///
     /// # Panics
     /// If it was not submitted, or ended before.
-    pub fn end_write(&mut self, sectors: std::ops::Range<u64>, serial: u64, end: End) {
+    pub fn end_write(&mut self, sectors: Range<u64>, serial: u64, end: End) {
         self.now += 1;
-        for sector in sectors {
+        for sector in sectors.clone() {
             let writes = self.sectors.get_mut(&sector).expect("the write was submitted");
-            let write = writes.iter_mut().find(|write| write.serial == serial);
+            let write = writes.iter_mut().rfind(|write| write.serial == serial);
             let write = write.expect("the write was submitted");
             assert!(write.ended.is_none(), "write {serial:#x} ended twice");
             write.ended = Some((self.now, end));
         }
+        if end == End::Success {
+            self.uncovered.push_back((self.now, sectors));
+        }
+    }
+
+    /// A read ends, however it ends.
+    ///
+    /// # Panics
+    /// If it is a read of another model.
+    pub fn end_read(&mut self, read: ReadInFlight) {
+        let ReadInFlight { submitted } = read;
+        assert!(self.reads.remove(&submitted), "no read of moment {submitted} is in flight");
     }
 
     /// A flush that was submitted at `submitted` succeeds.
     pub fn flush_succeeded(&mut self, submitted: Moment) {
         self.now += 1;
         self.flushed = self.flushed.max(submitted);
+        while let Some((_, sectors)) = self.uncovered.pop_front_if(|(end, _)| *end < self.flushed) {
+            sectors.for_each(|sector| self.cover(sector));
+        }
     }
 
     /// The present moment. As long as it is the same, so is everything that the model says.
@@ -109,48 +152,68 @@ impl SectorModel {
         self.now
     }
 
-    /// The sectors that were ever written, in order.
-    pub fn touched(&self) -> impl Iterator<Item = u64> + '_ {
-        self.sectors.keys().copied()
+    /// Those of `sectors` that were ever written, in order.
+    pub fn written(&self, sectors: Range<u64>) -> impl Iterator<Item = u64> + '_ {
+        self.sectors.range(sectors).map(|(&sector, _)| sector)
     }
 
-    /// The values that `sector` may hold after a power cut now, initial first, then by submission.
+    /// The values that each sector may hold after a power cut now, initial first, then by
+    /// submission.
     #[must_use]
-    pub fn after_power_cut(&self, sector: u64) -> Vec<Value> {
-        self.not_superseded(sector, self.flushed)
+    pub fn after_power_cut(&self) -> &Allowed {
+        &self.after_power_cut
     }
 
-    /// The values that a read of `sector` may return that was submitted at `submitted` and ends
-    /// now.
+    /// The values of `sector` that `read` may return if it ends now, in the same order.
+    ///
+    /// # Panics
+    /// If it is a read of another model.
     #[must_use]
-    pub fn readable(&self, sector: u64, submitted: Moment) -> Vec<Value> {
-        self.not_superseded(sector, submitted)
+    pub fn readable(&self, sector: u64, read: &ReadInFlight) -> Vec<Value> {
+        let ReadInFlight { submitted } = *read;
+        assert!(self.reads.contains(&submitted), "no read of moment {submitted} is in flight");
+        not_superseded(self.writes(sector), submitted)
     }
 
-    /// Whether `serial` was ever written to `sector`.
+    /// The values of `sector` that a read may return that is submitted and ends now.
     #[must_use]
-    pub fn was_written(&self, sector: u64, serial: u64) -> bool {
-        let writes = self.sectors.get(&sector);
-        writes.is_some_and(|writes| writes.iter().any(|write| write.serial == serial))
+    pub fn readable_now(&self, sector: u64) -> Vec<Value> {
+        not_superseded(self.writes(sector), Moment::MAX)
     }
 
-    fn not_superseded(&self, sector: u64, before: Moment) -> Vec<Value> {
-        let Some(writes) = self.sectors.get(&sector) else { return vec![Value::Initial] };
-        // Of the writes that completed in time, the one submitted last supersedes everything that
-        // ended before its submission.
-        let superseding = writes
-            .iter()
-            .filter(|write| write.succeeded_before(before))
-            .map(|write| write.submitted)
-            .max()
-            .unwrap_or(0);
-        let initial = (superseding == 0).then_some(Value::Initial);
-        let remaining = writes
-            .iter()
-            .filter(|write| write.ended.is_none_or(|(ended, _)| ended > superseding))
-            .map(|write| Value::Write(write.serial));
-        initial.into_iter().chain(remaining).collect()
+    fn submit(&mut self) -> Moment {
+        self.now += 1;
+        self.now
     }
+
+    fn writes(&self, sector: u64) -> &[SectorWrite] {
+        self.sectors.get(&sector).map_or(&[], Vec::as_slice)
+    }
+
+    /// A flush covers a write to `sector`: some may be seen no more.
+    fn cover(&mut self, sector: u64) {
+        let writes = &self.sectors[&sector];
+        self.after_power_cut.set(sector, not_superseded(writes, self.flushed));
+    }
+}
+
+/// The submission of the write that supersedes the most before the moment `before`; 0 if none does.
+///
+/// Of the writes that completed in time, the one submitted last supersedes everything that ended
+/// before its submission.
+fn superseding(writes: &[SectorWrite], before: Moment) -> Moment {
+    let in_time = writes.iter().filter(|write| write.succeeded_before(before));
+    in_time.map(|write| write.submitted).max().unwrap_or(0)
+}
+
+fn not_superseded(writes: &[SectorWrite], before: Moment) -> Vec<Value> {
+    let superseding = superseding(writes, before);
+    let initial = (superseding == 0).then_some(Value::Initial);
+    let remaining = writes
+        .iter()
+        .filter(|write| !write.ended_before(superseding))
+        .map(|write| Value::Write(write.serial));
+    initial.into_iter().chain(remaining).collect()
 }
 
 #[cfg(test)]

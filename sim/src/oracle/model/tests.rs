@@ -1,4 +1,8 @@
-//! Hand-written histories, and every small one against the rule word by word.
+//! Hand-written histories, every small one against the rule word by word, and random ones against
+//! a model that shares nothing.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::*;
 
@@ -21,7 +25,7 @@ fn run(steps: &[Step]) -> SectorModel {
             W(serial) => _ = model.submit_write(0..1, serial),
             Ok(serial) => model.end_write(0..1, serial, End::Success),
             Fail(serial) => model.end_write(0..1, serial, End::Failure),
-            Flush => flush = model.submit(),
+            Flush => flush = model.submit_flush(),
             Flushed => model.flush_succeeded(flush),
         }
     }
@@ -32,9 +36,10 @@ fn run(steps: &[Step]) -> SectorModel {
 fn after_a_power_cut_only_superseded_values_are_gone() {
     let check = |steps: &[Step], expected: &[u64]| {
         let values: Vec<u64> = run(steps)
-            .after_power_cut(0)
-            .into_iter()
-            .map(|value| match value {
+            .after_power_cut()
+            .of(0)
+            .iter()
+            .map(|value| match *value {
                 Value::Initial => 0,
                 Value::Write(serial) => serial,
             })
@@ -64,8 +69,8 @@ fn after_a_power_cut_only_superseded_values_are_gone() {
 fn a_read_sees_the_last_write_or_a_concurrent_one() {
     let read_now = |steps: &[Step]| {
         let mut model = run(steps);
-        let submitted = model.submit();
-        model.readable(0, submitted)
+        let read = model.submit_read();
+        model.readable(0, &read)
     };
     assert_eq!(read_now(&[W(1), Ok(1)]), [Value::Write(1)]);
     assert_eq!(read_now(&[W(1)]), [Value::Initial, Value::Write(1)]);
@@ -102,7 +107,7 @@ fn every_history_of_three_writes_and_two_flushes_agrees_with_the_rule() {
     let mut count = 0;
     extend(&mut Vec::new(), &mut |steps| {
         count += 1;
-        assert_eq!(run(steps).after_power_cut(0), reference(steps), "{steps:?}");
+        assert_eq!(run(steps).after_power_cut().of(0), reference(steps), "{steps:?}");
     });
     assert!(count > 10_000, "only {count} histories");
 }
@@ -129,5 +134,154 @@ fn extend(steps: &mut Vec<Step>, visit: &mut impl FnMut(&[Step])) {
         steps.push(step);
         extend(steps, visit);
         steps.pop();
+    }
+}
+
+/// The model without anything known in advance: the rules of the module, one
+/// list of writes, one look at all of them for every question.
+#[derive(Default)]
+struct Unpruned {
+    now: Moment,
+    flushed: Moment,
+    writes: Vec<(Range<u64>, SectorWrite)>,
+}
+
+impl Unpruned {
+    fn submit(&mut self) -> Moment {
+        self.now += 1;
+        self.now
+    }
+
+    fn submit_write(&mut self, sectors: Range<u64>, serial: u64) {
+        let submitted = self.submit();
+        self.writes.push((sectors, SectorWrite { serial, submitted, ended: None }));
+    }
+
+    fn end_write(&mut self, serial: u64, end: End) {
+        self.now += 1;
+        let write = self.writes.iter_mut().find(|(_, write)| write.serial == serial).unwrap();
+        write.1.ended = Some((self.now, end));
+    }
+
+    fn flush_succeeded(&mut self, submitted: Moment) {
+        self.now += 1;
+        self.flushed = self.flushed.max(submitted);
+    }
+
+    fn not_superseded(&self, sector: u64, before: Moment) -> Vec<Value> {
+        let here = || {
+            let here = self.writes.iter().filter(|(sectors, _)| sectors.contains(&sector));
+            here.map(|(_, write)| write)
+        };
+        let superseded = |ended: Moment| {
+            here().any(|other| {
+                let over = matches!(other.ended, Some((at, End::Success)) if at < before);
+                over && other.submitted > ended
+            })
+        };
+        let initial = (!superseded(0)).then_some(Value::Initial);
+        let rest = here().filter(|write| write.ended.is_none_or(|(ended, _)| !superseded(ended)));
+        initial.into_iter().chain(rest.map(|write| Value::Write(write.serial))).collect()
+    }
+}
+
+const SECTORS: u64 = 3;
+
+/// Both models, and what is in flight.
+#[derive(Default)]
+struct Pair {
+    model: SectorModel,
+    reference: Unpruned,
+    writes: Vec<(Range<u64>, u64)>,
+    flushes: Vec<Moment>,
+    reads: Vec<ReadInFlight>,
+    writes_count: u64,
+}
+
+impl Pair {
+    /// One random event.
+    fn step(&mut self, rng: &mut ChaCha8Rng) {
+        match rng.next_u32() % 16 {
+            0..=2 => self.submit_write(rng),
+            3..=6 => self.end_write(rng),
+            7 | 8 => {
+                self.flushes.push(self.model.submit_flush());
+                assert_eq!(self.flushes.last(), Some(&self.reference.submit()));
+            }
+            9..=11 => {
+                // A flush that fails ends without a word to the model.
+                let Some(submitted) = take(&mut self.flushes, rng) else { return };
+                if !rng.next_u32().is_multiple_of(4) {
+                    self.model.flush_succeeded(submitted);
+                    self.reference.flush_succeeded(submitted);
+                }
+            }
+            12 => {
+                self.reads.push(self.model.submit_read());
+                self.reference.submit();
+            }
+            _ => {
+                let Some(read) = take(&mut self.reads, rng) else { return };
+                self.model.end_read(read);
+            }
+        }
+    }
+
+    fn submit_write(&mut self, rng: &mut ChaCha8Rng) {
+        let first = rng.next_u64() % SECTORS;
+        let sectors = first..first + 1 + rng.next_u64() % (SECTORS - first);
+        self.writes_count += 1;
+        self.model.submit_write(sectors.clone(), self.writes_count);
+        self.reference.submit_write(sectors.clone(), self.writes_count);
+        self.writes.push((sectors, self.writes_count));
+    }
+
+    fn end_write(&mut self, rng: &mut ChaCha8Rng) {
+        let Some((sectors, serial)) = take(&mut self.writes, rng) else { return };
+        let end = if rng.next_u32().is_multiple_of(4) { End::Failure } else { End::Success };
+        self.model.end_write(sectors, serial, end);
+        self.reference.end_write(serial, end);
+    }
+
+    /// Asks everything that can be asked.
+    fn compare(&self) {
+        let Self { model, reference, .. } = self;
+        assert_eq!(model.now(), reference.now);
+        let mut allowed = Allowed::default();
+        for sector in (0..SECTORS).rev() {
+            let left = reference.not_superseded(sector, reference.flushed);
+            assert_eq!(model.after_power_cut().of(sector), left);
+            if left != [Value::Initial] {
+                allowed.set(sector, left);
+            }
+            assert_eq!(model.readable_now(sector), reference.not_superseded(sector, Moment::MAX));
+            for read in &self.reads {
+                let expected = reference.not_superseded(sector, read.submitted);
+                assert_eq!(model.readable(sector, read), expected, "{read:?}");
+            }
+        }
+        // The same key as if it were computed for this moment alone.
+        assert_eq!(model.after_power_cut().key(), allowed.key());
+    }
+}
+
+/// One of `all`, often the oldest.
+fn take<T>(all: &mut Vec<T>, rng: &mut ChaCha8Rng) -> Option<T> {
+    if all.is_empty() {
+        return None;
+    }
+    let index = (rng.next_u64() % all.len() as u64) * (rng.next_u64() % 2);
+    Some(all.remove(usize::try_from(index).unwrap()))
+}
+
+#[test]
+fn sharing_changes_no_answer() {
+    let mut rng = ChaCha8Rng::seed_from_u64(0x5ec7);
+    for _ in 0..3_000 {
+        let mut pair = Pair::default();
+        for _ in 0..rng.next_u32() % 120 {
+            pair.step(&mut rng);
+            pair.compare();
+        }
     }
 }
