@@ -13,6 +13,14 @@
 //! supersedes, and may be seen until it is superseded itself. A cancelled write ends when it is
 //! cancelled: the engine promises that it takes effect, if at all, before any later overlapping
 //! write.
+//!
+//! The model forgets writes that nobody can ask for any more. Let the **horizon** be the submission
+//! of the last flush that succeeded or of the earliest read in flight, whichever is earlier. What is
+//! superseded before the horizon stays so at every later moment, for a power cut as for a read: the
+//! horizon never goes back, and neither flushes nor reads are submitted in the past. Of the writes
+//! that supersede it the one submitted last is not superseded itself, so that the rules give the same
+//! without it. A sector is looked at when a flush covers a write to it, and then costs what may still
+//! be seen of it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -59,7 +67,7 @@ impl SectorWrite {
 
 /// A read that was submitted and has not ended.
 #[derive(Debug)]
-#[must_use = "a read in flight has to end"]
+#[must_use = "the model keeps what a read in flight may see until it ends"]
 pub struct ReadInFlight {
     submitted: Moment,
 }
@@ -72,7 +80,7 @@ pub struct SectorModel {
     flushed: Moment,
     /// Submissions of the reads in flight.
     reads: BTreeSet<Moment>,
-    /// The writes to each sector, by submission.
+    /// By submission, the writes that are not forgotten.
     sectors: BTreeMap<u64, Vec<SectorWrite>>,
     /// Ends and sectors of the successful writes that no successful flush covers, by end.
     uncovered: VecDeque<(Moment, Range<u64>)>,
@@ -190,9 +198,17 @@ impl SectorModel {
         self.sectors.get(&sector).map_or(&[], Vec::as_slice)
     }
 
-    /// A flush covers a write to `sector`: some may be seen no more.
+    /// No question will be about what is superseded before this moment.
+    fn horizon(&self) -> Moment {
+        self.reads.first().map_or(self.flushed, |&submitted| submitted.min(self.flushed))
+    }
+
+    /// A flush covers a write to `sector`: some may be seen no more, some be forgotten.
     fn cover(&mut self, sector: u64) {
-        let writes = &self.sectors[&sector];
+        let horizon = self.horizon();
+        let writes = self.sectors.get_mut(&sector).expect("a write to it was covered");
+        let superseding = superseding(writes, horizon);
+        writes.retain(|write| !write.ended_before(superseding));
         self.after_power_cut.set(sector, not_superseded(writes, self.flushed));
     }
 }

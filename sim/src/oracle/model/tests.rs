@@ -1,5 +1,5 @@
 //! Hand-written histories, every small one against the rule word by word, and random ones against
-//! a model that shares nothing.
+//! a model that forgets nothing.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -137,7 +137,7 @@ fn extend(steps: &mut Vec<Step>, visit: &mut impl FnMut(&[Step])) {
     }
 }
 
-/// The model without anything known in advance: the rules of the module, one
+/// The model without forgetting and without anything known in advance: the rules of the module, one
 /// list of writes, one look at all of them for every question.
 #[derive(Default)]
 struct Unpruned {
@@ -275,13 +275,58 @@ fn take<T>(all: &mut Vec<T>, rng: &mut ChaCha8Rng) -> Option<T> {
 }
 
 #[test]
-fn sharing_changes_no_answer() {
+fn forgetting_changes_no_answer() {
     let mut rng = ChaCha8Rng::seed_from_u64(0x5ec7);
+    let (mut made, mut kept) = (0, 0);
     for _ in 0..3_000 {
         let mut pair = Pair::default();
         for _ in 0..rng.next_u32() % 120 {
             pair.step(&mut rng);
             pair.compare();
         }
+        let sectors = |(sectors, _): &(Range<u64>, SectorWrite)| sectors.clone().count();
+        made += pair.reference.writes.iter().map(sectors).sum::<usize>();
+        kept += pair.model.sectors.values().map(Vec::len).sum::<usize>();
     }
+    assert!(kept * 4 < made * 3, "{kept} of {made} writes are kept");
+}
+
+#[test]
+fn a_write_that_is_flushed_over_is_kept_for_a_read_in_flight_only() {
+    let mut model = SectorModel::new();
+    let flushed_write = |model: &mut SectorModel, serial| {
+        model.submit_write(0..1, serial);
+        model.end_write(0..1, serial, End::Success);
+        let flush = model.submit_flush();
+        model.flush_succeeded(flush);
+    };
+    flushed_write(&mut model, 1);
+    let read = model.submit_read();
+    flushed_write(&mut model, 2);
+    flushed_write(&mut model, 3);
+    assert_eq!(model.after_power_cut().of(0), [Value::Write(3)]);
+    assert_eq!(model.readable(0, &read), [1, 2, 3].map(Value::Write));
+    model.end_read(read);
+    flushed_write(&mut model, 4);
+    assert_eq!(model.sectors[&0].len(), 1);
+}
+
+/// Each of these moments looks at what changed: with a look at all that was ever written, or at
+/// every sector, this would not end.
+#[test]
+fn a_hundred_thousand_flushed_writes_are_followed() {
+    let mut model = SectorModel::new();
+    let mut moments = Vec::new();
+    for serial in 0..100_000_u64 {
+        // The first half goes to one place, the second half everywhere.
+        let first = serial.saturating_sub(50_000);
+        model.submit_write(first..first + 2, serial);
+        model.end_write(first..first + 2, serial, End::Success);
+        let flush = model.submit_flush();
+        model.flush_succeeded(flush);
+        moments.push(model.after_power_cut().clone());
+    }
+    assert_eq!(moments[49_999].of(1), [Value::Write(49_999)]);
+    assert_eq!(moments[99_999].of(49_999), [Value::Write(99_999)]);
+    assert!(model.sectors.values().all(|writes| writes.len() == 1));
 }
