@@ -123,7 +123,7 @@ impl Run {
     /// Cuts the power; what is left is up to the input, and all is lost once that ends.
     fn power_cut(&mut self, bytes: &mut Unstructured<'_>) -> Result<()> {
         let mut left = Vec::new();
-        for space in self.session.world.crash_spaces() {
+        for space in self.session.world.point().spaces {
             let options = |variable| bytes.int_in_range(0..=space.options(variable) - 1);
             let options: Vec<usize> = (0..space.variables()).map(options).collect::<Result<_>>()?;
             left.push(CrashSpace::realize(&space, &options));

@@ -8,7 +8,7 @@ use plugpull_engine::fvd::planted::PlantedBugs;
 use plugpull_engine::fvd::resolver::{BoxFuture, Resolver, Role};
 use plugpull_engine::fvd::{Access, Fvd, OpenOptions};
 use plugpull_engine::{Disk, Error};
-use plugpull_sim::crash::DirectWorld;
+use plugpull_sim::crash::{DirectWorld, LazyDisks, Watch};
 use plugpull_sim::disk::{DiskSpec, Image};
 
 use crate::config::Config;
@@ -28,7 +28,8 @@ impl Session {
         let names = [("image", true), ("data", config.data_file), ("base", config.base.is_some())];
         let names = names.into_iter().filter(|&(_, there)| there).map(|(name, _)| name);
         let disks = names.map(DiskSpec::new).zip(contents);
-        Self { world: DirectWorld::new(disks, cuts), config }
+        let watch = if cuts { Watch::Every } else { Watch::Off };
+        Self { world: DirectWorld::new(LazyDisks::new(disks, watch)), config }
     }
 
     /// A fresh image whose base holds `base` in every byte.

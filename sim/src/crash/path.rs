@@ -130,11 +130,7 @@ impl Path {
             let message = format!(
                 "not deterministic: question {at} was about variable {} of disk {} with {} \
                  answers, and now is about variable {} of disk {} with {answers}",
-                known.about.variable,
-                known.about.disk,
-                known.answers,
-                about.variable,
-                about.disk,
+                known.about.variable, known.about.disk, known.answers, about.variable, about.disk,
             );
             self.diverged.get_or_insert(message);
         }

@@ -38,7 +38,11 @@ impl CellContents {
     }
 
     /// Only these of the contents, each as `seen`, without repetition.
-    pub(crate) fn restricted(&self, options: &[usize], seen: impl Fn(&Slice) -> Slice) -> Arc<Self> {
+    pub(crate) fn restricted(
+        &self,
+        options: &[usize],
+        seen: impl Fn(&Slice) -> Slice,
+    ) -> Arc<Self> {
         let mut list: Vec<Content> = Vec::with_capacity(options.len());
         for &option in options {
             let content = &self.contents.list[option];

@@ -410,7 +410,9 @@ impl SectorSpace {
             return false;
         }
         let (context, _) = self.context(to);
-        for (sector, (from, to)) in self.sectors.iter().zip(from[hidden..].iter().zip(&to[hidden..])) {
+        for (sector, (from, to)) in
+            self.sectors.iter().zip(from[hidden..].iter().zip(&to[hidden..]))
+        {
             if from != to {
                 let list = &sector.contents(context).contents.list;
                 let content = &list[(*to).min(list.len() - 1)];

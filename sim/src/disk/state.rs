@@ -16,8 +16,8 @@ use super::cache::Cache;
 use super::crash_space::CrashSpace;
 use super::faults::{FaultPlan, Faults};
 use super::image::Image;
-use super::request::{Op, OpKind, Outcome, Reply, RequestId};
 use super::remaining::Question;
+use super::request::{Op, OpKind, Outcome, Reply, RequestId};
 use super::rules::Rules;
 use super::spec::{DiscardContent, DiskSpec, FailedFlush, GARBAGE};
 use super::start::Start;
@@ -180,12 +180,12 @@ impl DiskState {
         let unit = self.spec.sector_len as u64;
         let edges = |range: ByteRange| {
             let sectors = range.units(unit);
-            let first = sectors.start..sectors.start + u64::from(!range.offset.is_multiple_of(unit));
+            let first =
+                sectors.start..sectors.start + u64::from(!range.offset.is_multiple_of(unit));
             let last = sectors.end - u64::from(!range.end().is_multiple_of(unit))..sectors.end;
             let start = self.start.as_ref();
-            let in_clause = sectors.filter(|&sector| {
-                start.is_some_and(|start| start.undecided.is_in_clause(sector))
-            });
+            let in_clause = sectors
+                .filter(|&sector| start.is_some_and(|start| start.undecided.is_in_clause(sector)));
             let in_clause = in_clause.map(|sector| sector..sector + 1);
             [first, last].into_iter().chain(in_clause).filter(|range| !range.is_empty()).collect()
         };

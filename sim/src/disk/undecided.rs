@@ -173,7 +173,8 @@ impl Undecided {
         }
         let sectors = self.space.undecided_sectors();
         for &sector in &*sectors {
-            let content = image.bytes(sector * self.space.sector_len() as u64, self.space.sector_len());
+            let content =
+                image.bytes(sector * self.space.sector_len() as u64, self.space.sector_len());
             if let Some((variable, option)) =
                 self.space.option_of(&self.remaining, sector, &content)
             {
@@ -288,7 +289,10 @@ impl Undecided {
         let mut kept: Vec<Arc<[(usize, u32)]>> = Vec::new();
         let mut clauses = std::mem::take(&mut self.forbidden);
         // A clause with one content left decides that content, which may settle others.
-        while let Some(at) = clauses.iter().position(|clause| open(remaining, clause).is_some_and(|left| left.len() == 1)) {
+        while let Some(at) = clauses
+            .iter()
+            .position(|clause| open(remaining, clause).is_some_and(|left| left.len() == 1))
+        {
             let (variable, option) = open(remaining, &clauses[at]).expect("found")[0];
             let others: Vec<u32> =
                 remaining[variable].iter().filter(|&other| other != option).collect();

@@ -64,7 +64,8 @@ impl Cuts {
                 for variable in 0..violation.cuts[level].spaces[disk].variables() {
                     let cut = &violation.cuts[level];
                     let wanted = option(&cut.spaces[disk], variable, extreme);
-                    if cut.assignment.options[disk][variable] == wanted || attempts == ATTEMPTS_MAX {
+                    if cut.assignment.options[disk][variable] == wanted || attempts == ATTEMPTS_MAX
+                    {
                         continue;
                     }
                     attempts += 1;
@@ -82,7 +83,9 @@ impl Cuts {
             let disks = cut.spaces.iter().zip(&cut.assignment.options);
             let differing = disks.map(|(space, options)| {
                 let options = options.iter().enumerate();
-                options.filter(|(variable, taken)| **taken != option(space, *variable, extreme)).count()
+                options
+                    .filter(|(variable, taken)| **taken != option(space, *variable, extreme))
+                    .count()
             });
             differing.sum::<usize>()
         });

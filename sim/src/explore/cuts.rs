@@ -109,8 +109,7 @@ impl Point {
             key.wrapping_mul(0x0000_0100_0000_01b3).wrapping_add(u128::from(range.offset) << 64)
                 ^ u128::from(range.len)
         });
-        let reach =
-            u128::from(self.reach.recovery_cuts) << 32 | self.reach.sessions_done as u128;
+        let reach = u128::from(self.reach.recovery_cuts) << 32 | self.reach.sessions_done as u128;
         let left = combined_key(&self.spaces);
         let mixed = left.rotate_left(64) ^ self.obligations.key().rotate_left(17) ^ asked;
         mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).wrapping_add(reach)
@@ -460,9 +459,7 @@ pub(super) fn disks(system: &dyn System, left: &Left, path: Path, watch: Watch) 
         Left::Undecided(spaces) => {
             LazyDisks::after_power_cut(specs.zip(spaces.iter().cloned()), path, watch)
         }
-        Left::Images(images) => {
-            LazyDisks::new(specs.zip(images.iter().cloned()), watch).on(path)
-        }
+        Left::Images(images) => LazyDisks::new(specs.zip(images.iter().cloned()), watch).on(path),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::exec::{Label, Output, World};
 use crate::explore::found::{Cut, Found};
 use crate::explore::plan::Plan;
 use crate::explore::session::{Client, Guest, SharedGuest};
-use crate::oracle::{Finding, Moment, Obligations};
+use crate::oracle::{EVERY_SECTOR, Finding, Moment, Obligations};
 use crate::system::{Device, Purpose};
 use crate::verdict::Invariant;
 
@@ -190,7 +190,9 @@ impl Execution {
 
     /// With nothing in flight the whole disk must equal the model (D-RYW).
     fn start_verifying(&mut self, plan: &Plan, device: Arc<dyn Device>) -> Output<Option<Finding>> {
-        let expected = self.guest.read(|guest| Obligations::quiescent(&guest.model, &plan.initial));
+        let expected = self
+            .guest
+            .read(|guest| Obligations::quiescent(&guest.model, &plan.initial, EVERY_SECTOR));
         let queries = plan.system.queries().to_vec();
         let may_fail = plan.has_lasting_faults();
         self.world.spawn_value("verify", async move {

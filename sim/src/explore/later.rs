@@ -78,27 +78,27 @@ impl Run<'_> {
             GuestOp::Read { offset, len } => {
                 let range = ByteRange::new(offset, len);
                 let bytes = run(self.world, "a read", device.read(range))?.map_err(unasked)?;
-                let expected = Obligations::quiescent(&self.model, self.content);
                 for part in self.asked.iter().map(|asked| asked.intersection(range)) {
-                    let start = usize::try_from(part.offset.saturating_sub(offset));
-                    let start = start.expect("within the bytes");
-                    let len = usize::try_from(part.len).expect("within the bytes");
-                    if len == 0 {
+                    if part.is_empty() {
                         continue;
                     }
+                    let start = usize::try_from(part.offset - offset).expect("within the bytes");
+                    let len = usize::try_from(part.len).expect("within the bytes");
                     let bytes = &bytes[start..start + len];
+                    let sectors = stamp::sectors_of(part.offset, bytes);
+                    let expected = Obligations::quiescent(&self.model, self.content, sectors);
                     if let Some(finding) = expected.judge(part.offset / 512, bytes) {
                         return Err(finding);
                     }
                 }
             }
             GuestOp::Flush => {
-                let submitted = self.model.submit();
+                let submitted = self.model.submit_flush();
                 run(self.world, "a flush", device.flush())?.map_err(unasked)?;
                 self.model.flush_succeeded(submitted);
             }
             GuestOp::Close => {
-                let submitted = self.model.submit();
+                let submitted = self.model.submit_flush();
                 run(self.world, "close", device.close())?.map_err(unasked)?;
                 self.model.flush_succeeded(submitted);
             }

@@ -200,7 +200,8 @@ impl Cuts {
             let world = DirectWorld::new(self.disks(left, path, self.watch(true)));
             let open = self.system.open(world.disks(), world.runtime(), Purpose::Recovery);
             let Ok(Ok(device)) = run(&world, "recovery", open) else {
-                return self.distrust("not deterministic: recovery fails when it is run again".into());
+                return self
+                    .distrust("not deterministic: recovery fails when it is run again".into());
             };
             if let Some(answer) = &part.answer {
                 // The answer of which this session knows.
@@ -224,7 +225,8 @@ impl Cuts {
                     let mut points = world.take_points();
                     let end = world.point();
                     // Unless it is among them, the end of the session is a crash point, too.
-                    if points.last().is_none_or(|last| (last.at, last.phase) != (end.at, end.phase)) {
+                    if points.last().is_none_or(|last| (last.at, last.phase) != (end.at, end.phase))
+                    {
                         points.push(end);
                     }
                     for cut in points {

@@ -123,9 +123,7 @@ pub fn replay(scenario: &Scenario, step: &mut dyn FnMut(&str)) -> ReplayEnd {
 fn method(scenario: &Scenario) -> Method {
     match scenario.explore.crashes {
         Crashes::Sampled { count, seed } => Method::Enumerated(BruteForce::new(count, seed)),
-        Crashes::Exact | Crashes::None => {
-            Method::Exact { paths_max: scenario.explore.paths_max }
-        }
+        Crashes::Exact | Crashes::None => Method::Exact { paths_max: scenario.explore.paths_max },
     }
 }
 

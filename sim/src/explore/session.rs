@@ -164,20 +164,21 @@ impl Client {
     }
 
     async fn read(&self, index: u64, offset: u64, len: u64) -> Option<Result<(), Error>> {
-        let submitted = self.guest.write(|guest| guest.model.submit());
+        let in_flight = self.guest.write(|guest| guest.model.submit_read());
         let read = self.device.read(ByteRange::new(offset, len));
-        let result = self.cancellable(index, read).await?;
-        let bytes = match result {
-            Ok(bytes) => bytes,
-            Err(error) => return Some(Err(error)),
-        };
+        let result = self.cancellable(index, read).await;
         self.guest.write(|guest| {
-            let readable = Obligations::readable(&guest.model, &self.initial, submitted);
-            if let Some(finding) = readable.judge(offset / 512, &bytes) {
-                guest.report(finding);
+            if let Some(Ok(bytes)) = &result {
+                let sectors = stamp::sectors_of(offset, bytes);
+                let model = &guest.model;
+                let readable = Obligations::readable(model, &self.initial, &in_flight, sectors);
+                if let Some(finding) = readable.judge(offset / 512, bytes) {
+                    guest.report(finding);
+                }
             }
+            guest.model.end_read(in_flight);
         });
-        Some(Ok(()))
+        Some(result?.map(|_read| ()))
     }
 
     async fn barrier(
@@ -185,7 +186,7 @@ impl Client {
         index: u64,
         request: impl Future<Output = Result<(), Error>> + Send + 'static,
     ) -> Option<Result<(), Error>> {
-        let submitted = self.guest.write(|guest| guest.model.submit());
+        let submitted = self.guest.write(|guest| guest.model.submit_flush());
         let result = self.cancellable(index, request).await?;
         if result.is_ok() {
             self.guest.write(|guest| guest.model.flush_succeeded(submitted));

@@ -1,8 +1,13 @@
 //! The oracle: decides whether what the guest reads is what it was promised.
 
+pub mod allowed;
 pub mod model;
 pub mod obligations;
+pub mod prefix;
+mod sector_map;
 pub mod stamp;
 
-pub use model::{End, Moment, SectorModel, Value};
-pub use obligations::{Finding, Obligations, Stage};
+pub use allowed::Allowed;
+pub use model::{End, Moment, ReadInFlight, SectorModel, Value};
+pub use obligations::{EVERY_SECTOR, Finding, Obligations, Stage};
+pub use prefix::{Content, Disagreement, Held, Interval, Position, RepeatedContent, Timeline};

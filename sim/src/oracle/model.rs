@@ -13,8 +13,19 @@
 //! supersedes, and may be seen until it is superseded itself. A cancelled write ends when it is
 //! cancelled: the engine promises that it takes effect, if at all, before any later overlapping
 //! write.
+//!
+//! The model forgets writes that nobody can ask for any more. Let the **horizon** be the submission
+//! of the last flush that succeeded or of the earliest read in flight, whichever is earlier. What is
+//! superseded before the horizon stays so at every later moment, for a power cut as for a read: the
+//! horizon never goes back, and neither flushes nor reads are submitted in the past. Of the writes
+//! that supersede it the one submitted last is not superseded itself, so that the rules give the same
+//! without it. A sector is looked at when a flush covers a write to it, and then costs what may still
+//! be seen of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+
+use crate::oracle::allowed::Allowed;
 
 /// A moment: the number of guest events that happened before it.
 pub type Moment = u64;
@@ -48,6 +59,17 @@ impl SectorWrite {
     fn succeeded_before(&self, moment: Moment) -> bool {
         matches!(self.ended, Some((ended, End::Success)) if ended < moment)
     }
+
+    fn ended_before(&self, moment: Moment) -> bool {
+        self.ended.is_some_and(|(ended, _)| ended < moment)
+    }
+}
+
+/// A read that was submitted and has not ended.
+#[derive(Debug)]
+#[must_use = "the model keeps what a read in flight may see until it ends"]
+pub struct ReadInFlight {
+    submitted: Moment,
 }
 
 /// The sector model of one virtual disk.
@@ -56,7 +78,13 @@ pub struct SectorModel {
     now: Moment,
     /// Submission of the last flush that succeeded.
     flushed: Moment,
+    /// Submissions of the reads in flight.
+    reads: BTreeSet<Moment>,
+    /// By submission, the writes that are not forgotten.
     sectors: BTreeMap<u64, Vec<SectorWrite>>,
+    /// Ends and sectors of the successful writes that no successful flush covers, by end.
+    uncovered: VecDeque<(Moment, Range<u64>)>,
+    after_power_cut: Allowed,
 }
 
 impl SectorModel {
@@ -66,18 +94,26 @@ impl SectorModel {
         Self::default()
     }
 
-    /// A request is submitted; its submission is the moment returned.
-    pub fn submit(&mut self) -> Moment {
-        self.now += 1;
-        self.now
+    /// A flush is submitted; its submission is the moment returned.
+    pub fn submit_flush(&mut self) -> Moment {
+        self.submit()
+    }
+
+    /// A read is submitted.
+    pub fn submit_read(&mut self) -> ReadInFlight {
+        let submitted = self.submit();
+        self.reads.insert(submitted);
+        ReadInFlight { submitted }
     }
 
     /// A write to `sectors` is submitted.
-    pub fn submit_write(&mut self, sectors: std::ops::Range<u64>, serial: u64) -> Moment {
+    pub fn submit_write(&mut self, sectors: Range<u64>, serial: u64) -> Moment {
         let submitted = self.submit();
         for sector in sectors {
             let writes = self.sectors.entry(sector).or_default();
             writes.push(SectorWrite { serial, submitted, ended: None });
+            let values = [self.after_power_cut.of(sector), &[Value::Write(serial)]].concat();
+            self.after_power_cut.set(sector, values);
         }
         submitted
     }
@@ -86,21 +122,36 @@ impl SectorModel {
     ///
     /// # Panics
     /// If it was not submitted, or ended before.
-    pub fn end_write(&mut self, sectors: std::ops::Range<u64>, serial: u64, end: End) {
+    pub fn end_write(&mut self, sectors: Range<u64>, serial: u64, end: End) {
         self.now += 1;
-        for sector in sectors {
+        for sector in sectors.clone() {
             let writes = self.sectors.get_mut(&sector).expect("the write was submitted");
-            let write = writes.iter_mut().find(|write| write.serial == serial);
+            let write = writes.iter_mut().rfind(|write| write.serial == serial);
             let write = write.expect("the write was submitted");
             assert!(write.ended.is_none(), "write {serial:#x} ended twice");
             write.ended = Some((self.now, end));
         }
+        if end == End::Success {
+            self.uncovered.push_back((self.now, sectors));
+        }
+    }
+
+    /// A read ends, however it ends.
+    ///
+    /// # Panics
+    /// If it is a read of another model.
+    pub fn end_read(&mut self, read: ReadInFlight) {
+        let ReadInFlight { submitted } = read;
+        assert!(self.reads.remove(&submitted), "no read of moment {submitted} is in flight");
     }
 
     /// A flush that was submitted at `submitted` succeeds.
     pub fn flush_succeeded(&mut self, submitted: Moment) {
         self.now += 1;
         self.flushed = self.flushed.max(submitted);
+        while let Some((_, sectors)) = self.uncovered.pop_front_if(|(end, _)| *end < self.flushed) {
+            sectors.for_each(|sector| self.cover(sector));
+        }
     }
 
     /// The present moment. As long as it is the same, so is everything that the model says.
@@ -109,182 +160,77 @@ impl SectorModel {
         self.now
     }
 
-    /// The sectors that were ever written, in order.
-    pub fn touched(&self) -> impl Iterator<Item = u64> + '_ {
-        self.sectors.keys().copied()
+    /// Those of `sectors` that were ever written, in order.
+    pub fn written(&self, sectors: Range<u64>) -> impl Iterator<Item = u64> + '_ {
+        self.sectors.range(sectors).map(|(&sector, _)| sector)
     }
 
-    /// The values that `sector` may hold after a power cut now, initial first, then by submission.
+    /// The values that each sector may hold after a power cut now, initial first, then by
+    /// submission.
     #[must_use]
-    pub fn after_power_cut(&self, sector: u64) -> Vec<Value> {
-        self.not_superseded(sector, self.flushed)
+    pub fn after_power_cut(&self) -> &Allowed {
+        &self.after_power_cut
     }
 
-    /// The values that a read of `sector` may return that was submitted at `submitted` and ends
-    /// now.
+    /// The values of `sector` that `read` may return if it ends now, in the same order.
+    ///
+    /// # Panics
+    /// If it is a read of another model.
     #[must_use]
-    pub fn readable(&self, sector: u64, submitted: Moment) -> Vec<Value> {
-        self.not_superseded(sector, submitted)
+    pub fn readable(&self, sector: u64, read: &ReadInFlight) -> Vec<Value> {
+        let ReadInFlight { submitted } = *read;
+        assert!(self.reads.contains(&submitted), "no read of moment {submitted} is in flight");
+        not_superseded(self.writes(sector), submitted)
     }
 
-    /// Whether `serial` was ever written to `sector`.
+    /// The values of `sector` that a read may return that is submitted and ends now.
     #[must_use]
-    pub fn was_written(&self, sector: u64, serial: u64) -> bool {
-        let writes = self.sectors.get(&sector);
-        writes.is_some_and(|writes| writes.iter().any(|write| write.serial == serial))
+    pub fn readable_now(&self, sector: u64) -> Vec<Value> {
+        not_superseded(self.writes(sector), Moment::MAX)
     }
 
-    fn not_superseded(&self, sector: u64, before: Moment) -> Vec<Value> {
-        let Some(writes) = self.sectors.get(&sector) else { return vec![Value::Initial] };
-        // Of the writes that completed in time, the one submitted last supersedes everything that
-        // ended before its submission.
-        let superseding = writes
-            .iter()
-            .filter(|write| write.succeeded_before(before))
-            .map(|write| write.submitted)
-            .max()
-            .unwrap_or(0);
-        let initial = (superseding == 0).then_some(Value::Initial);
-        let remaining = writes
-            .iter()
-            .filter(|write| write.ended.is_none_or(|(ended, _)| ended > superseding))
-            .map(|write| Value::Write(write.serial));
-        initial.into_iter().chain(remaining).collect()
+    fn submit(&mut self) -> Moment {
+        self.now += 1;
+        self.now
     }
+
+    fn writes(&self, sector: u64) -> &[SectorWrite] {
+        self.sectors.get(&sector).map_or(&[], Vec::as_slice)
+    }
+
+    /// No question will be about what is superseded before this moment.
+    fn horizon(&self) -> Moment {
+        self.reads.first().map_or(self.flushed, |&submitted| submitted.min(self.flushed))
+    }
+
+    /// A flush covers a write to `sector`: some may be seen no more, some be forgotten.
+    fn cover(&mut self, sector: u64) {
+        let horizon = self.horizon();
+        let writes = self.sectors.get_mut(&sector).expect("a write to it was covered");
+        let superseding = superseding(writes, horizon);
+        writes.retain(|write| !write.ended_before(superseding));
+        self.after_power_cut.set(sector, not_superseded(writes, self.flushed));
+    }
+}
+
+/// The submission of the write that supersedes the most before the moment `before`; 0 if none does.
+///
+/// Of the writes that completed in time, the one submitted last supersedes everything that ended
+/// before its submission.
+fn superseding(writes: &[SectorWrite], before: Moment) -> Moment {
+    let in_time = writes.iter().filter(|write| write.succeeded_before(before));
+    in_time.map(|write| write.submitted).max().unwrap_or(0)
+}
+
+fn not_superseded(writes: &[SectorWrite], before: Moment) -> Vec<Value> {
+    let superseding = superseding(writes, before);
+    let initial = (superseding == 0).then_some(Value::Initial);
+    let remaining = writes
+        .iter()
+        .filter(|write| !write.ended_before(superseding))
+        .map(|write| Value::Write(write.serial));
+    initial.into_iter().chain(remaining).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// One step of a history on sector 0: submit or end write `n`, submit or end a flush.
-    #[derive(Clone, Copy, Debug)]
-    enum Step {
-        W(u64),
-        Ok(u64),
-        Fail(u64),
-        Flush,
-        Flushed,
-    }
-    use Step::{Fail, Flush, Flushed, Ok, W};
-
-    fn run(steps: &[Step]) -> SectorModel {
-        let mut model = SectorModel::new();
-        let mut flush = 0;
-        for &step in steps {
-            match step {
-                W(serial) => _ = model.submit_write(0..1, serial),
-                Ok(serial) => model.end_write(0..1, serial, End::Success),
-                Fail(serial) => model.end_write(0..1, serial, End::Failure),
-                Flush => flush = model.submit(),
-                Flushed => model.flush_succeeded(flush),
-            }
-        }
-        model
-    }
-
-    #[test]
-    fn after_a_power_cut_only_superseded_values_are_gone() {
-        let check = |steps: &[Step], expected: &[u64]| {
-            let values: Vec<u64> = run(steps)
-                .after_power_cut(0)
-                .into_iter()
-                .map(|value| match value {
-                    Value::Initial => 0,
-                    Value::Write(serial) => serial,
-                })
-                .collect();
-            assert_eq!(values, expected, "{steps:?}");
-        };
-        check(&[], &[0]);
-        check(&[W(1)], &[0, 1]);
-        check(&[W(1), Ok(1)], &[0, 1]);
-        check(&[W(1), Ok(1), Flush], &[0, 1]);
-        check(&[W(1), Ok(1), Flush, Flushed], &[1]);
-        // A write that completes after the flush was submitted is not covered.
-        check(&[W(1), Flush, Ok(1), Flushed], &[0, 1]);
-        // Unflushed overwrites may be lost in any number.
-        check(&[W(1), Ok(1), Flush, Flushed, W(2), Ok(2), W(3)], &[1, 2, 3]);
-        check(&[W(1), Ok(1), W(2), Ok(2), Flush, Flushed], &[2]);
-        // Writes in flight together are unordered, flushed or not.
-        check(&[W(1), W(2), Ok(2), Ok(1), Flush, Flushed], &[1, 2]);
-        // Write 2 is still in flight at the flush, so only write 1 is certain to be over.
-        check(&[W(1), W(2), Ok(1), Flush, Flushed, Ok(2)], &[1, 2]);
-        // A failed write promises nothing and supersedes nothing.
-        check(&[W(1), Fail(1), Flush, Flushed], &[0, 1]);
-        check(&[W(1), Fail(1), W(2), Ok(2), Flush, Flushed], &[2]);
-    }
-
-    #[test]
-    fn a_read_sees_the_last_write_or_a_concurrent_one() {
-        let read_now = |steps: &[Step]| {
-            let mut model = run(steps);
-            let submitted = model.submit();
-            model.readable(0, submitted)
-        };
-        assert_eq!(read_now(&[W(1), Ok(1)]), [Value::Write(1)]);
-        assert_eq!(read_now(&[W(1)]), [Value::Initial, Value::Write(1)]);
-        assert_eq!(read_now(&[W(1), Fail(1)]), [Value::Initial, Value::Write(1)]);
-        assert_eq!(read_now(&[W(1), Ok(1), W(2), W(3), Ok(3)]), [Value::Write(2), Value::Write(3)]);
-    }
-
-    /// The rule of INVARIANTS D-DUR, word by word, as the reference.
-    fn reference(steps: &[Step]) -> Vec<Value> {
-        let at = |wanted: fn(&Step, u64) -> bool, serial| {
-            steps.iter().position(|step| wanted(step, serial))
-        };
-        let submitted = |n| at(|s, n| matches!(s, W(m) if *m == n), n);
-        let ended = |n| at(|s, n| matches!(s, Ok(m) | Fail(m) if *m == n), n);
-        let succeeded = |n| at(|s, n| matches!(s, Ok(m) if *m == n), n);
-        let flush = match steps.iter().rposition(|s| matches!(s, Flushed)) {
-            Some(end) => steps[..end].iter().rposition(|s| matches!(s, Flush)),
-            None => None,
-        };
-        let writes: Vec<u64> = (1..=3).filter(|&n| submitted(n).is_some()).collect();
-        let before_flush = |n: u64| succeeded(n).zip(flush).is_some_and(|(s, f)| s < f);
-        let excluded = |n: u64| {
-            writes.iter().any(|&other| {
-                before_flush(other) && ended(n).is_some_and(|end| submitted(other).unwrap() > end)
-            })
-        };
-        let initial = (!writes.iter().any(|&n| before_flush(n))).then_some(Value::Initial);
-        let mut rest: Vec<u64> = writes.iter().copied().filter(|&n| !excluded(n)).collect();
-        rest.sort_by_key(|&n| submitted(n));
-        initial.into_iter().chain(rest.into_iter().map(Value::Write)).collect()
-    }
-
-    #[test]
-    fn every_history_of_three_writes_and_two_flushes_agrees_with_the_rule() {
-        let mut count = 0;
-        extend(&mut Vec::new(), &mut |steps| {
-            count += 1;
-            assert_eq!(run(steps).after_power_cut(0), reference(steps), "{steps:?}");
-        });
-        assert!(count > 10_000, "only {count} histories");
-    }
-
-    /// Calls `visit` for every well-formed history of at most seven steps.
-    fn extend(steps: &mut Vec<Step>, visit: &mut impl FnMut(&[Step])) {
-        visit(steps);
-        if steps.len() == 7 {
-            return;
-        }
-        let flushing = steps.iter().filter(|s| matches!(s, Flush)).count()
-            > steps.iter().filter(|s| matches!(s, Flushed)).count();
-        let mut next = vec![if flushing { Flushed } else { Flush }];
-        for n in 1..=3 {
-            let submitted = steps.iter().any(|s| matches!(s, W(m) if *m == n));
-            let over = steps.iter().any(|s| matches!(s, Ok(m) | Fail(m) if *m == n));
-            if !submitted {
-                next.push(W(n));
-            } else if !over {
-                next.extend([Ok(n), Fail(n)]);
-            }
-        }
-        for step in next {
-            steps.push(step);
-            extend(steps, visit);
-            steps.pop();
-        }
-    }
-}
+mod tests;

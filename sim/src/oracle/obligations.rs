@@ -6,12 +6,13 @@
 //! show is D-DUR; a value that it never had is D-OLDNEW if it was never flushed over, else D-DUR.
 //! What was written before the session counts as flushed.
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::disk::Image;
-use crate::oracle::model::{Moment, SectorModel, Value};
+use crate::oracle::allowed::Allowed;
+use crate::oracle::model::{ReadInFlight, SectorModel, Value};
 use crate::oracle::stamp::{self, Origin, SECTOR_LEN, Sector};
 use crate::verdict::Invariant;
 
@@ -35,14 +36,21 @@ pub enum Stage {
     Live,
 }
 
-/// The admissible values of every guest sector at one moment.
+/// All sectors that a guest may have.
+pub const EVERY_SECTOR: Range<u64> = 0..u64::MAX;
+
+/// The admissible values of guest sectors at one moment.
+///
+/// What must hold after a power cut is shared with the model and with other moments. What a read
+/// may see is gathered from the model, sector by sector, and therefore only where it is asked for.
 #[derive(Debug, Clone)]
 pub struct Obligations {
     stage: Stage,
+    /// The sectors that can be judged.
+    sectors: Range<u64>,
     /// The guest content from before the first write of the session.
     initial: Image,
-    /// Sectors that may hold anything else than their initial content.
-    written: BTreeMap<u64, Vec<Value>>,
+    allowed: Allowed,
     key: u128,
 }
 
@@ -50,54 +58,42 @@ impl Obligations {
     /// What must hold after a power cut now.
     #[must_use]
     pub fn after_power_cut(model: &SectorModel, initial: &Image) -> Self {
-        let values = |sector| model.after_power_cut(sector);
-        Self::new(Stage::PowerCut, initial, model, values)
+        let allowed = model.after_power_cut().clone();
+        Self::new(Stage::PowerCut, EVERY_SECTOR, initial, allowed)
     }
 
-    /// What a read that was submitted at `submitted` may see when it ends now.
+    /// What `read` may see in `sectors` when it ends now.
     #[must_use]
-    pub fn readable(model: &SectorModel, initial: &Image, submitted: Moment) -> Self {
-        let values = |sector| model.readable(sector, submitted);
-        Self::new(Stage::Live, initial, model, values)
+    pub fn readable(
+        model: &SectorModel,
+        initial: &Image,
+        read: &ReadInFlight,
+        sectors: Range<u64>,
+    ) -> Self {
+        let values = |sector| model.readable(sector, read);
+        let allowed = gather(model, sectors.clone(), values);
+        Self::new(Stage::Live, sectors, initial, allowed)
     }
 
-    /// What a reader must see while nothing is in flight.
+    /// What a reader must see in `sectors` while nothing is in flight.
     #[must_use]
-    pub fn quiescent(model: &SectorModel, initial: &Image) -> Self {
-        Self::readable(model, initial, Moment::MAX)
+    pub fn quiescent(model: &SectorModel, initial: &Image, sectors: Range<u64>) -> Self {
+        let values = |sector| model.readable_now(sector);
+        let allowed = gather(model, sectors.clone(), values);
+        Self::new(Stage::Live, sectors, initial, allowed)
     }
 
     /// Exactly this content: recovery showed it once, so it is final.
     #[must_use]
     pub fn exactly(content: &Image) -> Self {
-        Self::new(Stage::Reopened, content, &SectorModel::new(), |_| Vec::new())
+        Self::new(Stage::Reopened, EVERY_SECTOR, content, Allowed::default())
     }
 
-    fn new(
-        stage: Stage,
-        initial: &Image,
-        model: &SectorModel,
-        values: impl Fn(u64) -> Vec<Value>,
-    ) -> Self {
-        let written: BTreeMap<u64, Vec<Value>> = model
-            .touched()
-            .map(|sector| (sector, values(sector)))
-            .filter(|(_, values)| *values != [Value::Initial])
-            .collect();
-        let mut hash = Xxh3::with_seed(stage as u64);
-        for (sector, values) in &written {
-            hash.update(&sector.to_le_bytes());
-            hash.update(&values.len().to_le_bytes());
-            for value in values {
-                let serial = match value {
-                    Value::Initial => u64::MAX,
-                    Value::Write(serial) => *serial,
-                };
-                hash.update(&serial.to_le_bytes());
-            }
-        }
-        let key = hash.digest128().wrapping_add(initial.key());
-        Self { stage, initial: initial.clone(), written, key }
+    fn new(stage: Stage, sectors: Range<u64>, initial: &Image, allowed: Allowed) -> Self {
+        let bounds = [sectors.start.to_le_bytes(), sectors.end.to_le_bytes()];
+        let place = xxh3_128_with_seed(bounds.as_flattened(), stage as u64);
+        let key = place.wrapping_add(allowed.key()).wrapping_add(initial.key());
+        Self { stage, sectors, initial: initial.clone(), allowed, key }
     }
 
     /// The guest content from before the first write of the session.
@@ -115,14 +111,18 @@ impl Obligations {
     /// Judges `bytes`, read from guest sector `first` on; the first broken promise, if any.
     ///
     /// # Panics
-    /// If `bytes` is not a whole number of sectors.
+    /// If `bytes` is not a whole number of sectors, or has a sector that is not covered.
     #[must_use]
     pub fn judge(&self, first: u64, bytes: &[u8]) -> Option<Finding> {
         let (sectors, rest) = bytes.as_chunks::<SECTOR_LEN>();
         assert!(rest.is_empty(), "whole sectors are judged");
+        let end = first + sectors.len() as u64;
+        let covered = &self.sectors;
+        assert!(covered.start <= first, "sector {first} is before {covered:?}");
+        assert!(end <= covered.end, "sector {end} is past {covered:?}");
         // Stretches without writes in one comparison, sectors with writes one by one.
         let mut next = 0;
-        for (&sector, values) in self.written.range(first..first + sectors.len() as u64) {
+        for (sector, values) in self.allowed.written(first..end) {
             let at = usize::try_from(sector - first).expect("within the bytes");
             let finding = self.judge_unwritten(first + next as u64, &sectors[next..at]);
             if finding.is_some() {
@@ -185,7 +185,7 @@ impl Obligations {
 
     fn broken_after_power_cut(&self, sector: u64, content: &Sector) -> Invariant {
         let written = |content: &Sector| matches!(Origin::of(content), Some(Origin::Write { .. }));
-        let unflushed = match self.written.get(&sector) {
+        let unflushed = match self.allowed.written_to(sector) {
             Some(values) => values.contains(&Value::Initial),
             None => !written(&self.initial_sector(sector)),
         };
@@ -201,9 +201,8 @@ impl Obligations {
     fn allowed(&self, sector: u64) -> String {
         let initial =
             || format!("its earlier content ({})", stamp::describe(&self.initial_sector(sector)));
-        let values = self.written.get(&sector).map_or(&[Value::Initial][..], Vec::as_slice);
+        let values = self.allowed.of(sector).iter();
         let names: Vec<String> = values
-            .iter()
             .map(|value| match *value {
                 Value::Initial => initial(),
                 Value::Write(serial) => Origin::Write { sector, serial }.to_string(),
@@ -211,6 +210,12 @@ impl Obligations {
             .collect();
         names.join(", or ")
     }
+}
+
+fn gather(model: &SectorModel, sectors: Range<u64>, values: impl Fn(u64) -> Vec<Value>) -> Allowed {
+    let mut allowed = Allowed::default();
+    model.written(sectors).for_each(|sector| allowed.set(sector, values(sector)));
+    allowed
 }
 
 #[cfg(test)]
@@ -231,7 +236,7 @@ mod tests {
         // Sector 1: written and flushed. Sector 2: written, not flushed.
         model.submit_write(1..2, 7);
         model.end_write(1..2, 7, End::Success);
-        let flush = model.submit();
+        let flush = model.submit_flush();
         model.flush_succeeded(flush);
         model.submit_write(2..3, 8);
         let now = Obligations::after_power_cut(&model, &initial);
@@ -253,6 +258,32 @@ mod tests {
         let final_content = Obligations::exactly(&initial);
         let found = final_content.judge(1, &[0; SECTOR_LEN]).map(|finding| finding.invariant);
         assert_eq!(found, Some(Invariant::DStable));
+    }
+
+    #[test]
+    fn obligations_stay_those_of_their_moment() {
+        let initial = base(4);
+        let mut model = SectorModel::new();
+        model.submit_write(1..3, 7);
+        let unflushed = Obligations::after_power_cut(&model, &initial);
+        model.end_write(1..3, 7, End::Success);
+        let flush = model.submit_flush();
+        model.flush_succeeded(flush);
+        let flushed = Obligations::after_power_cut(&model, &initial);
+        let old = Origin::Base { sector: 1 }.content();
+        assert_eq!(unflushed.judge(1, &old), None);
+        let found = flushed.judge(1, &old).map(|finding| finding.message);
+        let expected = "guest sector 1 reads as base image sector 1; allowed: setup write 7 at \
+                        sector 1";
+        assert_eq!(found.as_deref(), Some(expected));
+    }
+
+    #[test]
+    #[should_panic(expected = "sector 3 is past 1..2")]
+    fn only_what_was_gathered_is_judged() {
+        let initial = base(4);
+        let here = Obligations::quiescent(&SectorModel::new(), &initial, 1..2);
+        _ = here.judge(1, &[0; 2 * SECTOR_LEN]);
     }
 
     #[test]

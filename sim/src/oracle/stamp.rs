@@ -132,6 +132,13 @@ pub fn write_content(first: u64, sectors: u64, serial: u64) -> Vec<u8> {
     (first..first + sectors).flat_map(|sector| Origin::Write { sector, serial }.content()).collect()
 }
 
+/// The guest sectors that `bytes`, read at `offset`, are the content of.
+#[must_use]
+pub fn sectors_of(offset: u64, bytes: &[u8]) -> std::ops::Range<u64> {
+    let first = offset / SECTOR_LEN as u64;
+    first..first + (bytes.len() / SECTOR_LEN) as u64
+}
+
 /// What a person should be told about a sector's content.
 #[must_use]
 pub fn describe(content: &Sector) -> String {

@@ -85,7 +85,8 @@ impl FvdSystem {
         let mut layout = setup.layout()?;
         let initial = setup.run(spec, &mut layout)?;
         let start = setup.world.visible();
-        let mut disks_at_start = LazyDisks::new(disks.iter().cloned().zip(start.clone()), Watch::Off);
+        let mut disks_at_start =
+            LazyDisks::new(disks.iter().cloned().zip(start.clone()), Watch::Off);
         let clean_is_complete = (0..layout.journal_sectors()).all(|sector| {
             let disks = &mut disks_at_start;
             structure::clean_maps_are_complete(disks, spec.data_file, sector).is_none()

@@ -87,7 +87,8 @@ pub(super) fn clean_maps_are_complete(
     let sector = disks.read(IMAGE, range).try_into().expect("one sector");
     let records = parse_sector(index, &sector, &geometry, limit, PlantedBugs::NONE).ok()?;
     let missing = records.iter().find_map(|record| missing(disks, &geometry, record))?;
-    let message = format!("the image is marked clean, but {missing} is in journal sector {index} only");
+    let message =
+        format!("the image is marked clean, but {missing} is in journal sector {index} only");
     Some(Finding { invariant: Invariant::FClean, message })
 }
 

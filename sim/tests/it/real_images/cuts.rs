@@ -6,8 +6,7 @@ use std::ops::ControlFlow;
 use plugpull_engine::ByteRange;
 use plugpull_engine::fvd::check::check;
 use plugpull_engine::fvd::{Fvd, Location};
-use plugpull_sim::crash::direct::CrashPoint;
-use plugpull_sim::crash::{BruteForce, CrashExplorer, DirectWorld};
+use plugpull_sim::crash::{BruteForce, CrashExplorer, CrashPoint, DirectWorld};
 use plugpull_sim::disk::Image;
 
 use super::manifest::State;
@@ -96,7 +95,7 @@ impl Subject {
         let before = world.take_points();
         await_on(world, "close", fvd.close())?;
         let after = world.take_points();
-        let at_rest = CrashPoint { spaces: world.crash_spaces(), phase: 0 };
+        let at_rest = world.point();
         let either = [content, changed.clone()];
         self.cut_life(&before, &either, explored)?;
         self.cut_life(&after, &[changed.clone()], explored)?;
@@ -139,7 +138,8 @@ impl Subject {
             }
             explored.states += 1;
             let survivors = format!("{:?}", state.assignment.options);
-            result = recover(state.images).map_err(|error| format!("{error}; kept: {survivors}"));
+            result = recover(state.images.clone())
+                .map_err(|error| format!("{error}; kept: {survivors}"));
             if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         explored.points += 1;

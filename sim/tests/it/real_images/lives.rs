@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use plugpull_engine::fvd::Fvd;
 use plugpull_engine::{ByteRange, SECTOR};
 use plugpull_sim::crash::DirectWorld;
-use plugpull_sim::crash::direct::CrashPoint;
 use plugpull_sim::disk::{CrashSpace, Image, Model};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -121,7 +120,7 @@ impl<'a> Life<'a> {
     /// Cuts the power now, or at a moment of the last request.
     fn cut(&mut self) -> Result<(), String> {
         let mut points = self.world.take_points();
-        points.push(CrashPoint { spaces: self.world.crash_spaces(), phase: 0 });
+        points.push(self.world.point());
         let point = &points[below(&mut self.rng, points.len())];
         let images = self.draw(&point.spaces);
         self.restart(images, true)

@@ -7,7 +7,7 @@ use plugpull_engine::fvd::planted::PlantedBugs;
 use plugpull_engine::fvd::resolver::{BoxFuture, Resolver, Role};
 use plugpull_engine::fvd::{Access, Fvd, OpenOptions};
 use plugpull_engine::{ByteRange, Disk, Error};
-use plugpull_sim::crash::DirectWorld;
+use plugpull_sim::crash::{DirectWorld, LazyDisks, Watch};
 use plugpull_sim::disk::{DiskSpec, Image};
 
 use super::manifest::Expected;
@@ -40,7 +40,8 @@ impl Subject {
 
     /// Disks that hold `images`.
     pub(super) fn world(&self, images: Vec<Image>, watching: bool) -> DirectWorld {
-        DirectWorld::new(self.specs.iter().cloned().zip(images), watching)
+        let watch = if watching { Watch::Every } else { Watch::Off };
+        DirectWorld::new(LazyDisks::new(self.specs.iter().cloned().zip(images), watch))
     }
 
     /// What the guest of `images` reads, seen by a session that changes nothing for any other.
