@@ -7,6 +7,7 @@
 //! * [`brute`] is the reference: every combination, up to a stated bound, sampled beyond it.
 //! * [`direct`] runs recovery, and the sessions that follow it, on disks that answer at once, and
 //!   notes the crash points inside.
+//! * [`ways`] is the explorer for small programs, without an engine.
 
 pub mod brute;
 pub mod certificate;
@@ -14,6 +15,7 @@ pub mod direct;
 pub mod explorer;
 pub mod lazy;
 pub mod path;
+pub mod ways;
 
 pub use brute::BruteForce;
 pub use certificate::Certificate;
@@ -21,3 +23,4 @@ pub use direct::DirectWorld;
 pub use explorer::{Assignment, Coverage, CrashExplorer, CrashState};
 pub use lazy::{CrashPoint, LazyDisks, Watch};
 pub use path::{Asked, Nearness, Path};
+pub use ways::{AfterCut, Broken, fork};
