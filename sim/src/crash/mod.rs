@@ -5,8 +5,10 @@
 //! * [`brute`] is the reference: every combination, up to a stated bound, sampled beyond it.
 //! * [`direct`] runs recovery, and the sessions that follow it, on disks that answer at once, and
 //!   notes the crash points inside.
+//! * [`digest`] finds the combinations of candidate sectors that pass a checksum.
 
 pub mod brute;
+pub mod digest;
 pub mod direct;
 pub mod explorer;
 
