@@ -11,6 +11,7 @@
 
 pub mod brute;
 pub mod certificate;
+pub mod digest;
 pub mod direct;
 pub mod explorer;
 pub mod lazy;
