@@ -10,7 +10,7 @@
 
 use num_bigint::BigUint;
 
-use crate::crash::path::{Asked, Path};
+use crate::crash::path::{About, Asked, Path};
 use crate::disk::{
     CrashSpace, DiskSpec, DiskState, Image, Op, OpKind, Outcome, Reply, RequestId, Undecided,
 };
@@ -107,6 +107,10 @@ impl LazyDisks {
         &self.disks[index]
     }
 
+    pub(super) fn disk_mut(&mut self, index: usize) -> &mut DiskState {
+        &mut self.disks[index]
+    }
+
     /// The length of a disk, which is decided if it was not.
     pub fn len_of(&mut self, disk: usize) -> u64 {
         self.decide(disk, None);
@@ -200,7 +204,7 @@ impl LazyDisks {
 
     fn decide(&mut self, disk: usize, op: Option<&Op>) {
         while let Some(question) = self.disks[disk].question(op) {
-            let about = Asked { disk, variable: question.variable };
+            let about = Asked { disk, about: About::Variable(question.variable) };
             let first = self.path.preference().map_or(0, |extreme| {
                 let undecided = self.disks[disk].undecided().expect("it is asked about");
                 undecided.group_of(&question, extreme)

@@ -5,15 +5,37 @@
 //! than before on the same way is not deterministic, and nothing that was found out about it holds:
 //! every run compares, at every question, what is asked and how many answers there are.
 
+use std::fmt;
+
 use crate::disk::Prefer;
 
-/// What a question is about: a variable of the crash space of one disk.
+/// What a question is about, on one disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Asked {
     /// Index of the disk.
     pub disk: usize,
-    /// Index of the variable.
-    pub variable: usize,
+    /// What it is there.
+    pub about: About,
+}
+
+/// What a question about one disk is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum About {
+    /// The variable of this index of the disk's crash space.
+    Variable(usize),
+    /// Which combination of contents matches a digest; the first sector that it covers.
+    Digest(u64),
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.about {
+            About::Variable(variable) => write!(f, "variable {variable} of disk {}", self.disk),
+            About::Digest(sector) => {
+                write!(f, "the digest from sector {sector} of disk {} on", self.disk)
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,9 +150,9 @@ impl Path {
         };
         if known.about != about || known.answers != answers {
             let message = format!(
-                "not deterministic: question {at} was about variable {} of disk {} with {} \
-                 answers, and now is about variable {} of disk {} with {answers}",
-                known.about.variable, known.about.disk, known.answers, about.variable, about.disk,
+                "not deterministic: question {at} was about {} with {} answers, and now is about \
+                 {about} with {answers}",
+                known.about, known.answers,
             );
             self.diverged.get_or_insert(message);
         }
@@ -203,7 +225,7 @@ mod tests {
     use super::*;
 
     fn about(variable: usize) -> Asked {
-        Asked { disk: 0, variable }
+        Asked { disk: 0, about: About::Variable(variable) }
     }
 
     #[test]

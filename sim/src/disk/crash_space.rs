@@ -165,6 +165,15 @@ impl CrashSpace {
         Arc::clone(&self.sectors)
     }
 
+    /// Whether each sector is decided about for itself, but for its length and flushes under way,
+    /// and each of its options is another content.
+    pub(crate) fn has_independent_sectors(&self) -> bool {
+        match &*self.shape {
+            Shape::Sectors(shape) => shape.has_simple_sectors(),
+            Shape::Ordered(_) | Shape::AtomicWrite(_) => false,
+        }
+    }
+
     /// What has to be decided before any sector can be asked for; `remaining` is what is left of
     /// each variable.
     pub(crate) fn hidden_question(&self, remaining: &[Remaining]) -> Option<Question> {

@@ -237,6 +237,17 @@ impl SectorSpace {
         &self.clauses
     }
 
+    /// Whether no content of a sector depends on hidden variables: then each of its options is
+    /// another content.
+    pub(crate) fn has_simple_sectors(&self) -> bool {
+        let unit = self.unit();
+        let whole = |(options, _): &(LengthOptions, usize)| {
+            options.list.iter().all(|option| option.len.is_multiple_of(unit))
+        };
+        self.lengths.iter().all(whole)
+            && self.sectors.iter().all(|sector| sector.contexts.len() == 1)
+    }
+
     /// What has to be decided before a sector can be asked for: flushes and length.
     pub(crate) fn hidden_question(&self, remaining: &[Remaining]) -> Option<Question> {
         (0..self.hidden_variables()).find_map(|variable| {

@@ -61,6 +61,14 @@ impl Start {
             .map(|(&sector, _)| sector)
     }
 
+    /// Those of some contents whose sectors reads cannot tell.
+    pub(crate) fn open_among(&self, contents: &[(u64, Slice)]) -> Vec<(u64, Slice)> {
+        let unknown = |(sector, _): &&(u64, Slice)| {
+            self.unknown_in(*sector..*sector + 1).is_some()
+        };
+        contents.iter().filter(unknown).cloned().collect()
+    }
+
     /// From now on reads can tell a sector, because it was decided or overwritten.
     pub(crate) fn know(&mut self, sectors: std::ops::Range<u64>) {
         if self.unknown_count == 0 {

@@ -140,6 +140,58 @@ impl DiskState {
         self.space.take();
     }
 
+    /// The contents that a sector may have, nothing hidden being left to ask; more than one only
+    /// where sectors are independent and reads cannot tell. None if this cannot be said without
+    /// deciding something first.
+    #[must_use]
+    pub(crate) fn candidates(&self, sector: u64) -> Option<Vec<Slice>> {
+        let unit = self.spec.sector_len;
+        match &self.start {
+            Some(start) if start.unknown_in(sector..sector + 1).is_some() => {
+                start.undecided.has_independent_sectors().then(|| start.undecided.candidates(sector))
+            }
+            _ => {
+                let bytes = self.visible.bytes(sector * unit as u64, unit);
+                Some(vec![Slice::new(bytes.into())])
+            }
+        }
+    }
+
+    /// Whether these contents can be in these sectors together.
+    #[must_use]
+    pub(crate) fn allows(&self, contents: &[(u64, Slice)]) -> bool {
+        match &self.start {
+            Some(start) => start.undecided.clone().assume(&start.open_among(contents)),
+            None => true,
+        }
+    }
+
+    /// From now on these contents are in these sectors, where reads could not tell.
+    ///
+    /// # Panics
+    /// If they cannot be.
+    pub(crate) fn assume(&mut self, contents: &[(u64, Slice)]) {
+        let Some(start) = &mut self.start else { return };
+        let open = start.open_among(contents);
+        assert!(start.undecided.assume(&open), "contents that are not allowed");
+        self.space.take();
+    }
+
+    /// From now on none of these combinations of contents is there as a whole; whether anything is
+    /// left then. If not, nothing is changed.
+    pub(crate) fn rule_out(&mut self, combinations: &[Vec<(u64, Slice)>]) -> bool {
+        let Some(start) = &mut self.start else { return false };
+        let mut left = start.undecided.clone();
+        for combination in combinations {
+            if !left.forbid_contents(&start.open_among(combination)) {
+                return false;
+            }
+        }
+        start.undecided = left;
+        self.space.take();
+        true
+    }
+
     /// What is still undecided of what a power cut left; none on a disk that began with an image.
     #[must_use]
     pub fn undecided(&self) -> Option<&Undecided> {

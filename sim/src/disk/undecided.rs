@@ -46,7 +46,7 @@ impl Undecided {
         let mut undecided = Self { remaining, forbidden: Vec::new(), space };
         let clauses = undecided.space.clauses().to_vec();
         for clause in clauses {
-            undecided.forbid_contents(&clause);
+            assert!(undecided.forbid_contents(&clause), "a power cut leaves something");
         }
         undecided
     }
@@ -226,23 +226,55 @@ impl Undecided {
         }
     }
 
-    /// These contents of these sectors are not all there.
-    ///
-    /// # Panics
-    /// If that leaves nothing.
-    pub(crate) fn forbid_contents(&mut self, contents: &[(u64, Slice)]) {
+    /// Whether each sector is decided about for itself.
+    pub(crate) fn has_independent_sectors(&self) -> bool {
+        self.space.has_independent_sectors()
+    }
+
+    /// These contents are in these sectors. Whether that is possible; if not, this is of no use any
+    /// more.
+    pub(crate) fn assume(&mut self, contents: &[(u64, Slice)]) -> bool {
+        for (sector, content) in contents {
+            match self.space.option_of(&self.remaining, *sector, content) {
+                // All options that show this content: its group.
+                Some((variable, option)) => {
+                    let question = self.space.sector_question(&self.remaining, *sector);
+                    let group = question.and_then(|question| {
+                        question.groups.into_iter().find(|group| group.contains(option))
+                    });
+                    if let Some(group) = group {
+                        self.remaining[variable] = group;
+                    }
+                }
+                None if self.bytes(*sector)[..] != content[..] => return false,
+                None => {}
+            }
+        }
+        let possible = self.is_possible();
+        if possible {
+            self.forget_settled_clauses();
+        }
+        possible
+    }
+
+    /// These contents of these sectors are not all there. Whether anything is left then; if not,
+    /// this is of no use any more.
+    pub(crate) fn forbid_contents(&mut self, contents: &[(u64, Slice)]) -> bool {
         let mut literals = Vec::with_capacity(contents.len());
         for (sector, content) in contents {
             match self.space.option_of(&self.remaining, *sector, content) {
                 Some((variable, option)) => literals.push((variable, option)),
                 // It is something else: the clause says nothing.
-                None if self.bytes(*sector)[..] != content[..] => return,
+                None if self.bytes(*sector)[..] != content[..] => return true,
                 None => {}
             }
         }
         self.forbidden.push(literals.into());
-        assert!(self.is_possible(), "nothing remains");
-        self.forget_settled_clauses();
+        let possible = self.is_possible();
+        if possible {
+            self.forget_settled_clauses();
+        }
+        possible
     }
 
     /// The clauses that still say something, by sector and content.
