@@ -1,5 +1,6 @@
 //! The solver against a slow, obvious reference.
 
+mod large;
 mod reference;
 
 use std::cell::Cell;

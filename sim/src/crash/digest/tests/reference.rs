@@ -67,3 +67,44 @@ pub(super) fn slow_passing(sectors: &[Vec<Vec<u8>>], rule: &Rule) -> Vec<Vec<usi
     product.retain(|(_, bytes)| slow_holds(rule, bytes));
     product.into_iter().map(|(combination, _)| combination).collect()
 }
+
+/// All solutions by meeting in the middle of what single candidates change in the whole digest.
+pub(super) fn met_in_the_middle(
+    sectors: &[Vec<Vec<u8>>],
+    rule: &Rule,
+    minus: fn(u128, u128) -> u128,
+    plus: fn(u128, u128) -> u128,
+) -> Vec<Vec<usize>> {
+    let Stored::Value(expected) = rule.stored else { panic!("only for known digests") };
+    let first: Vec<_> = sectors.iter().map(|contents| contents[0].clone()).collect();
+    let all_first = slow_digest(rule.algorithm, &first.concat());
+    let half = |from: usize, to: usize| {
+        let mut sums = vec![(0, Vec::new())];
+        for sector in from..to {
+            let changes = sectors[sector].iter().map(|content| {
+                let mut parts = first.clone();
+                parts[sector].clone_from(content);
+                minus(slow_digest(rule.algorithm, &parts.concat()), all_first)
+            });
+            let changes: Vec<_> = changes.collect();
+            let longer = sums.iter().flat_map(|(sum, combination)| {
+                changes.iter().enumerate().map(move |(index, &change)| {
+                    (plus(*sum, change), [&combination[..], &[index]].concat())
+                })
+            });
+            sums = longer.collect();
+        }
+        sums
+    };
+    let mut heads = half(0, sectors.len() / 2);
+    heads.sort();
+    let mut found = Vec::new();
+    for (tail_sum, tail) in half(sectors.len() / 2, sectors.len()) {
+        let wanted = minus(minus(expected, all_first), tail_sum);
+        let start = heads.partition_point(|(sum, _)| *sum < wanted);
+        let equal = heads[start..].iter().take_while(|(sum, _)| *sum == wanted);
+        found.extend(equal.map(|(_, head)| [&head[..], &tail].concat()));
+    }
+    found.sort();
+    found
+}
