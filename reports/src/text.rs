@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
+use num_bigint::BigUint;
 use plugpull_sim::scenario::Expected;
 use plugpull_sim::verdict::{CrashReach, ScenarioResult, ScheduleReach, Verdict, Violation};
 
@@ -164,14 +165,35 @@ impl fmt::Display for Reach<'_> {
     }
 }
 
+/// A number of states: in digits as long as a person can read them, then as a power of two, rounded
+/// down.
+struct States<'a>(&'a BigUint);
+
+impl fmt::Display for States<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = self.0.bits();
+        if bits <= 40 {
+            return write!(f, "{}", self.0);
+        }
+        let more = if self.0.trailing_zeros() == Some(bits - 1) { "" } else { "over " };
+        write!(f, "{more}2^{}", bits - 1)
+    }
+}
+
 fn crash_reach(reach: &CrashReach, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if reach.mode == "none" {
         return f.write_str("no power cuts");
     }
     let states = if reach.states == 1u32.into() { "state" } else { "states" };
-    write!(f, "{} crash {states} at {}", reach.states, Count(reach.points, "point"))?;
-    write!(f, " ({}", reach.mode)?;
+    let points = Count(reach.points, "point");
+    write!(f, "{} crash {states} at {points} ({}", States(&reach.states), reach.mode)?;
     write!(f, "{}", if reach.complete { ", all" } else { ", not all" })?;
+    if reach.mode == "exact" && reach.certificate {
+        write!(f, ", certified over {}", Count(reach.recovery_paths, "way"))?;
+    }
+    if reach.cross_checked > 0 {
+        write!(f, ", {} enumerated as well", Count(reach.cross_checked, "point"))?;
+    }
     if reach.depth > 0 {
         write!(f, ", {} in recovery", Count(reach.depth.into(), "more cut"))?;
     }

@@ -185,6 +185,8 @@ pub struct CrashReach {
     pub recovery_paths: u64,
     /// Guest ranges read back and judged.
     pub queries: u64,
+    /// Crash points at which the enumerator was run as well and has seen the same.
+    pub cross_checked: u64,
     /// Power cuts inside recovery, at most.
     pub depth: u32,
     /// Whether the crash states that were visited add up to [`Self::states`].

@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// Start the random part of every search here
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: Option<u64>,
+    /// Enumerate crash points of up to 65,536 states as well, and compare everything that is seen
+    #[arg(long)]
+    cross_check: bool,
     /// Where to write counterexamples [default: plugpull-out]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -46,7 +49,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     let watch = Stopwatch::start();
     let scenarios = scenarios::load(&args.paths)?;
-    let options = RunOptions { seed: args.seed };
+    let options = RunOptions { seed: args.seed, cross_check: args.cross_check };
     let bar = Bar::new(scenarios.len());
     // More threads than scenarios would have nothing to do.
     let jobs = args.jobs.map(|jobs| jobs.get().min(scenarios.len()));

@@ -47,6 +47,7 @@ fn explored(scenario: &Scenario) -> ScenarioResult {
             states: "1208925819614629174706176".parse().unwrap(),
             recovery_paths: 5,
             queries: 100,
+            cross_checked: 3,
             depth: 1,
             certificate: true,
             complete: true,

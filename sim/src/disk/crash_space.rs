@@ -139,7 +139,7 @@ impl CrashSpace {
     }
 
     /// Whether every combination of options is a crash image: nothing is known of it yet.
-    fn is_plain(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         match &*self.shape {
             Shape::Sectors(shape) => shape.clauses().is_empty(),
             Shape::Ordered(shape) => shape.layer().is_none(),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use plugpull_engine::units::SECTOR;
 use plugpull_engine::{ByteRange, DiskError, DiskErrorKind, WriteFlags};
 
-use super::bytes::{Change, Extent, Slice, in_memory};
+use super::bytes::{Change, Extent, Slice, in_memory, write_clipped};
 use super::cache::Cache;
 use super::crash_space::CrashSpace;
 use super::faults::{FaultPlan, Faults};
@@ -124,9 +124,22 @@ impl DiskState {
             let content = start.undecided.bytes(sector);
             start.know(sector..sector + 1);
             let offset = sector * self.spec.sector_len as u64;
-            super::bytes::write_clipped(&mut self.visible, offset, &content);
+            write_clipped(&mut self.visible, offset, &content);
             self.cache.decide(sector, &content);
             self.space.take();
+        }
+    }
+
+    /// What is known not to be the case may decide sectors that nobody has asked for.
+    fn know_what_is_decided(&mut self) {
+        self.space.take();
+        let Some(start) = &mut self.start else { return };
+        for sector in start.decided_by_clauses() {
+            let content = start.undecided.bytes(sector);
+            start.know(sector..sector + 1);
+            let offset = sector * self.spec.sector_len as u64;
+            write_clipped(&mut self.visible, offset, &content);
+            self.cache.decide(sector, &content);
         }
     }
 
@@ -137,7 +150,7 @@ impl DiskState {
     pub fn answer(&mut self, question: &Question, group: usize) {
         let start = self.start.as_mut().expect("something is undecided");
         start.undecided.answer(question, group);
-        self.space.take();
+        self.know_what_is_decided();
     }
 
     /// The contents that a sector may have, nothing hidden being left to ask; more than one only
@@ -174,7 +187,7 @@ impl DiskState {
         let Some(start) = &mut self.start else { return };
         let open = start.open_among(contents);
         assert!(start.undecided.assume(&open), "contents that are not allowed");
-        self.space.take();
+        self.know_what_is_decided();
     }
 
     /// From now on none of these combinations of contents is there as a whole; whether anything is
@@ -188,7 +201,7 @@ impl DiskState {
             }
         }
         start.undecided = left;
-        self.space.take();
+        self.know_what_is_decided();
         true
     }
 

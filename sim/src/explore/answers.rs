@@ -98,7 +98,9 @@ impl Cuts {
         let read = self.query(recovered, range);
         let asked = recovered.world.with_disks(|disks| disks.path.end_trial());
         recovered.world.with_disks(|disks| *disks = before.clone());
-        if !asked {
+        // An error is nobody's in particular until single sectors are asked for.
+        let split = read.is_err() && self.observed.is_some() && range.len > SECTOR;
+        if !asked && !split {
             return match self.judge(range, read, obligations, report)? {
                 Some(bytes) => {
                     answers.decide(range, &bytes);
@@ -162,8 +164,14 @@ impl Cuts {
         obligations: &Obligations,
         report: Report<'_>,
     ) -> ControlFlow<(), Option<Vec<u8>>> {
+        if let Ok(bytes) = &read {
+            self.observe(|observed| observed.content(range, bytes));
+        }
         let finding = match read {
-            Err(finding) => finding,
+            Err(finding) => {
+                self.observe(|observed| observed.finding(&finding));
+                finding
+            }
             Ok(bytes) => match obligations.judge(range.offset / SECTOR, &bytes) {
                 None => return ControlFlow::Continue(Some(bytes)),
                 Some(finding) => finding,

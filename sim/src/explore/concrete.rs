@@ -23,6 +23,9 @@ const ATTEMPTS_MAX: usize = 2000;
 impl Cuts {
     /// Reports a violation at the end of the chain.
     pub(super) fn tell(&mut self, finding: Finding, report: Report<'_>) -> ControlFlow<()> {
+        if self.only_observes {
+            return ControlFlow::Continue(());
+        }
         if self.script.is_some() {
             let cuts = self.chain.iter().map(Level::cut).collect();
             return report(Violation { finding, cuts });

@@ -25,6 +25,7 @@ use crate::crash::{
     Nearness, Path, Watch,
 };
 use crate::disk::{CrashSpace, Image, Prefer, Undecided};
+use crate::explore::cross_check::Observed;
 use crate::explore::found::Cut;
 use crate::explore::later::LaterSession;
 use crate::explore::leaf::run;
@@ -79,8 +80,8 @@ pub(crate) struct Counts {
     /// How many losses, seen from everything kept and from everything lost, were all visited at
     /// every such point.
     pub(crate) losses: Option<usize>,
-    /// Crash points at which the certificate was found to be right.
-    pub(crate) certified: u64,
+    /// Crash points at which the enumerator has seen the same.
+    pub(crate) cross_checked: u64,
 }
 
 /// A moment at which power is cut, and what has to hold afterwards.
@@ -157,12 +158,18 @@ pub(crate) struct Cuts {
     pub(super) system: Arc<dyn System>,
     pub(super) method: Method,
     pub(super) later: Vec<LaterSession>,
+    /// Whether crash points with few states are enumerated as well.
+    pub(crate) cross_checks: bool,
     points_seen: Visited,
     states_seen: Visited,
     pub(super) chain: Vec<Level>,
     /// Where the chain began, to take it again.
     pub(super) root: Option<Point>,
     pub(super) script: Option<Script>,
+    /// What was seen at the crash point at hand, where that is compared with the enumerator.
+    pub(super) observed: Option<Observed>,
+    /// Whether nothing but observing is asked for.
+    pub(super) only_observes: bool,
     /// Invariants that were told already: the first violation of each is enough.
     pub(super) told: BTreeSet<Invariant>,
     /// Why a script cannot be followed.
@@ -179,11 +186,14 @@ impl Cuts {
             system,
             method,
             later,
+            cross_checks: false,
             points_seen: Visited::default(),
             states_seen: Visited::default(),
             chain: Vec::new(),
             root: None,
             script: None,
+            observed: None,
+            only_observes: false,
             told: BTreeSet::new(),
             misfit: None,
             broken: None,
@@ -231,15 +241,18 @@ impl Cuts {
             spaces: Arc::clone(&point.spaces),
             taken: Taken::Some(point.spaces.iter().cloned().map(Undecided::new).collect()),
         });
+        let outer = self.observed.take();
+        self.observed = self.cross_checks.then(Observed::default);
         let answer = self.ways(point, &left, paths_max, &mut certificate, report);
+        let observed = std::mem::replace(&mut self.observed, outer);
         self.chain.pop();
         self.counts.states += certificate.states();
         self.counts.visited += certificate.sum();
         match answer {
             ControlFlow::Break(()) => ControlFlow::Break(()),
             ControlFlow::Continue(true) => {
-                self.counts.certified += 1;
-                self.trusted(certificate.verify())
+                self.trusted(certificate.verify())?;
+                observed.map_or(ControlFlow::Continue(()), |seen| self.cross_check(point, &seen))
             }
             ControlFlow::Continue(false) => {
                 self.counts.bounded_points += 1;
@@ -399,6 +412,7 @@ impl Cuts {
             loop {
                 let mut disks = self.disks(left, path, Watch::Off);
                 if let Some(finding) = system.check_image(question, &mut disks) {
+                    self.observe(|observed| observed.finding(&finding));
                     self.narrow(&disks);
                     self.tell(finding, report)?;
                 }
@@ -435,6 +449,12 @@ impl Cuts {
             (&mut level.taken, undecided.into_iter().collect::<Option<Vec<_>>>())
         {
             *taken = now;
+        }
+    }
+
+    pub(super) fn observe(&mut self, observe: impl FnOnce(&mut Observed)) {
+        if let Some(observed) = &mut self.observed {
+            observe(observed);
         }
     }
 

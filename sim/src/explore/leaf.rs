@@ -44,7 +44,7 @@ impl Cuts {
         let reach = point.reach;
         let goes_on = reach.recovery_cuts > 0 || reach.sessions_done < self.later.len();
         let world = DirectWorld::new(self.disks(left, path, self.watch(goes_on)));
-        let recovered = self.recover(&world, report);
+        let recovered = self.recover(&world, report)?;
         self.events.append(&mut world.events());
         let path = world.path();
         let states = world.with_disks(|disks| disks.states());
@@ -53,9 +53,13 @@ impl Cuts {
         match recovered {
             // What a program does that is not deterministic means nothing.
             _ if path.end().is_err() => {}
-            Err(finding) => self.lost(finding, report)?,
-            Ok(None) => {}
+            Err(finding) => {
+                self.observe(|observed| observed.finding(&finding));
+                self.lost(finding, report)?;
+            }
+            Ok(None) => self.observe(|observed| observed.end("refused")),
             Ok(Some(device)) => {
+                self.observe(|observed| observed.end("recovered"));
                 let points = world.take_points();
                 let recovered = Recovered { world, device };
                 let answers = self.read_back(&recovered, point, goes_on, report)?;
@@ -92,12 +96,27 @@ impl Cuts {
         self.tell(Finding { invariant: Invariant::FReplay, message }, report)
     }
 
-    /// Opens the device and checks its structure; none if it is damaged and refuses.
+    /// Opens the device and checks its structure.
     fn recover(
         &mut self,
         world: &DirectWorld,
         report: Report<'_>,
-    ) -> Result<Option<Arc<dyn Device>>, Finding> {
+    ) -> ControlFlow<(), Result<Option<Arc<dyn Device>>, Finding>> {
+        let opened = self.open(world);
+        // Structure first: its violations say more than the content that they lead to. But a
+        // search that wants the content's goes on to it.
+        if let Ok(Some(device)) = &opened
+            && let Some(finding) = device.check()
+        {
+            self.observe(|observed| observed.finding(&finding));
+            world.with_disks(|disks| self.narrow(disks));
+            self.tell(finding, report)?;
+        }
+        ControlFlow::Continue(opened)
+    }
+
+    /// Opens the device; none if it is damaged and refuses.
+    fn open(&self, world: &DirectWorld) -> Result<Option<Arc<dyn Device>>, Finding> {
         let open = self.system.open(world.disks(), world.runtime(), Purpose::Recovery);
         let device = match run(world, "recovery", open)? {
             Ok(device) => device,
@@ -110,14 +129,6 @@ impl Cuts {
         if self.system.is_read_only() && world.changed() {
             let message = "recovery of a read-only device changes a disk".to_owned();
             return Err(Finding { invariant: Invariant::EOpen, message });
-        }
-        // Structure first: its violations say more than the content that they lead to. But a
-        // search that wants the content's goes on to it.
-        if let Some(finding) = device.check() {
-            world.with_disks(|disks| self.narrow(disks));
-            if self.tell(finding.clone(), report).is_break() {
-                return Err(finding);
-            }
         }
         Ok(Some(device))
     }

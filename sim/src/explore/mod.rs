@@ -11,6 +11,7 @@
 mod answers;
 mod concrete;
 mod counterexample;
+mod cross_check;
 mod cuts;
 mod execution;
 mod found;
@@ -38,6 +39,9 @@ use crate::verdict::{CrashReach, Goals, ScenarioResult, ScheduleReach, Verdict, 
 pub struct RunOptions {
     /// Starts every random part here instead of where the scenario says.
     pub seed: Option<u64>,
+    /// Enumerates every crash point that has at most 65,536 states as well, and compares what is
+    /// seen.
+    pub cross_check: bool,
 }
 
 /// How far a search is.
@@ -77,6 +81,7 @@ pub fn run(
         Err(why) => return ScenarioResult::broken(&scenario, why),
     };
     let mut cuts = Cuts::new(Arc::clone(&plan.system), method(&scenario), plan.later.clone());
+    cuts.cross_checks = options.cross_check;
     let mut strategy = strategy(&scenario);
     let outcome = Search::new(&plan, &mut cuts).run(&mut strategy, &mut |outcome, cuts| {
         progress(Progress { executions: outcome.executions, recoveries: cuts.counts.recoveries });
@@ -190,6 +195,7 @@ fn crash_reach(scenario: &Scenario, cuts: &Cuts, finished: bool, capped: u64) ->
         states: counts.states.clone(),
         recovery_paths: counts.recoveries,
         queries: counts.queries,
+        cross_checked: counts.cross_checked,
         depth: scenario.explore.recovery_crashes,
         certificate: counts.states == counts.visited,
         complete: finished && capped == 0 && counts.bounded_points == 0,
