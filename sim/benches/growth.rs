@@ -20,7 +20,10 @@ use plugpull_sim::verdict::Verdict;
 const RUNS: usize = 5;
 
 fn main() {
-    println!("{:>6} {:>12} {:>8} {:>8} {:>14}", "writes", "states", "points", "ways", "us per write");
+    println!(
+        "{:>6} {:>12} {:>8} {:>8} {:>14}",
+        "writes", "states", "points", "ways", "us per write"
+    );
     let mut times = Vec::new();
     for writes in [8, 16, 32, 64, 128, 256, 512, 1024] {
         let scenario = Scenario::parse("bench", &text(writes)).expect("a valid scenario");

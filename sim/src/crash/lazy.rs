@@ -9,8 +9,10 @@
 //! an *interval* stands for all of them.
 
 use num_bigint::BigUint;
+use plugpull_engine::{ByteRange, DiskError, DiskErrorKind};
 
 use crate::crash::path::{About, Asked, Path};
+use crate::crash::unreadable::Unreadable;
 use crate::disk::{
     CrashSpace, DiskSpec, DiskState, Image, Op, OpKind, Outcome, Reply, RequestId, Undecided,
 };
@@ -54,6 +56,7 @@ pub struct LazyDisks {
     phase: usize,
     points: Vec<CrashPoint>,
     next: u32,
+    unreadable: Option<Unreadable>,
 }
 
 impl LazyDisks {
@@ -85,6 +88,7 @@ impl LazyDisks {
             phase: 0,
             points: Vec::new(),
             next: 0,
+            unreadable: None,
         }
     }
 
@@ -93,6 +97,19 @@ impl LazyDisks {
     pub fn on(mut self, path: Path) -> Self {
         self.path = path;
         self
+    }
+
+    /// The same with sectors that may be unreadable.
+    #[must_use]
+    pub fn with_unreadable(mut self, unreadable: Unreadable) -> Self {
+        self.unreadable = Some(unreadable);
+        self
+    }
+
+    /// The sectors that may be unreadable, if any may.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<&Unreadable> {
+        self.unreadable.as_ref()
     }
 
     /// How many disks there are.
@@ -134,14 +151,39 @@ impl LazyDisks {
         let op = self.disks[disk].op(id).clone();
         let changes = op.kind() != OpKind::Read;
         if !changes {
+            if self.is_unreadable(disk, &op) {
+                let error = DiskError::new(DiskErrorKind::Io, "unreadable after a power cut");
+                return self.disks[disk].complete(id, Outcome::Failed(error));
+            }
             self.decide(disk, Some(&op));
         }
         if self.watch == Watch::Intervals && self.disks[disk].may_settle(id) {
             self.note();
         }
         let reply = self.disks[disk].complete(id, Outcome::Done);
+        if let (Op::Write { offset, data, .. }, Some(unreadable)) = (&op, &mut self.unreadable) {
+            let unit = self.disks[disk].spec().sector_len as u64;
+            let end = (offset + data.len() as u64) / unit;
+            unreadable.rewritten(disk, offset.div_ceil(unit)..end);
+        }
         self.changed(changes);
         reply
+    }
+
+    /// Whether a read meets a sector that is unreadable.
+    fn is_unreadable(&mut self, disk: usize, op: &Op) -> bool {
+        let (Some(unreadable), &Op::Read { offset, len }) = (&mut self.unreadable, op) else {
+            return false;
+        };
+        let unit = self.disks[disk].spec().sector_len as u64;
+        let sectors = ByteRange::new(offset, len as u64).units(unit);
+        while !unreadable.hits(disk, sectors.clone()) {
+            let Some(sector) = unreadable.unasked(disk, sectors.clone()) else { return false };
+            let about = Asked { disk, about: About::Unreadable(sector) };
+            let readable = self.path.answer(about, 2, 0) == 0;
+            unreadable.decide(disk, sector, readable);
+        }
+        true
     }
 
     /// Submits a request and completes it at once.
@@ -157,7 +199,7 @@ impl LazyDisks {
 
     /// Whether a request's answer is known without deciding anything.
     #[must_use]
-    pub fn is_known(&self, disk: usize, range: plugpull_engine::ByteRange) -> bool {
+    pub fn is_known(&self, disk: usize, range: ByteRange) -> bool {
         self.disks[disk].is_known(range)
     }
 
@@ -193,7 +235,8 @@ impl LazyDisks {
     #[must_use]
     pub fn states(&self) -> BigUint {
         let left = self.disks.iter().filter_map(DiskState::undecided);
-        left.map(Undecided::states).product()
+        let images: BigUint = left.map(Undecided::states).product();
+        self.unreadable.iter().fold(images, |states, unreadable| states * unreadable.ways())
     }
 
     /// Whether anything was submitted that changes a disk.

@@ -3,6 +3,7 @@
 //! * [`lazy`] are disks whose sectors are undecided until they are read; [`path`] is one way
 //!   through a program that runs on them, and [`certificate`] the proof that all were taken.
 //! * [`verified`] are reads that check a digest over several sectors, [`digest`] finds what passes.
+//! * [`unreadable`] are sectors that cannot be read afterwards, under a budget.
 //! * [`direct`] runs recovery, and the sessions that follow it, on disks that answer at once, and
 //!   notes the crash points inside.
 //! * [`ways`] is the explorer for small programs, without an engine.
@@ -17,6 +18,7 @@ pub mod direct;
 pub mod explorer;
 pub mod lazy;
 pub mod path;
+pub mod unreadable;
 pub mod verified;
 pub mod ways;
 
@@ -26,4 +28,5 @@ pub use direct::DirectWorld;
 pub use explorer::{Assignment, Coverage, CrashExplorer, CrashState};
 pub use lazy::{CrashPoint, LazyDisks, Watch};
 pub use path::{About, Asked, Nearness, Path};
+pub use unreadable::Unreadable;
 pub use ways::{AfterCut, Broken, fork};

@@ -25,12 +25,17 @@ pub enum About {
     Variable(usize),
     /// Which combination of contents matches a digest; the first sector that it covers.
     Digest(u64),
+    /// Whether this sector can be read.
+    Unreadable(u64),
 }
 
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.about {
             About::Variable(variable) => write!(f, "variable {variable} of disk {}", self.disk),
+            About::Unreadable(sector) => {
+                write!(f, "whether sector {sector} of disk {} can be read", self.disk)
+            }
             About::Digest(sector) => {
                 write!(f, "the digest from sector {sector} of disk {} on", self.disk)
             }

@@ -162,7 +162,12 @@ mod tests {
 
     /// A small program: each step verifies a range, reads, overwrites a sector, or flushes; what it
     /// does next depends on what it saw.
-    fn program(disks: &mut LazyDisks, sectors: u64, rules: &[(ByteRange, Rule)], steps: &[u64]) -> Vec<u8> {
+    fn program(
+        disks: &mut LazyDisks,
+        sectors: u64,
+        rules: &[(ByteRange, Rule)],
+        steps: &[u64],
+    ) -> Vec<u8> {
         let mut seen = Vec::new();
         for &step in steps {
             let sector = (step >> 8) % sectors;
@@ -197,9 +202,8 @@ mod tests {
             rng.set_stream(case);
             let mut draw = |below: u64| rng.next_u64() % below;
             let sectors = 2 + draw(3);
-            let writes: Vec<(u64, u8)> = (0..draw(6))
-                .map(|_| (draw(sectors), 1 + u8::try_from(draw(3)).unwrap()))
-                .collect();
+            let writes: Vec<(u64, u8)> =
+                (0..draw(6)).map(|_| (draw(sectors), 1 + u8::try_from(draw(3)).unwrap())).collect();
             let space = space(sectors, &writes);
             let spec = DiskSpec::new("disk");
             // Digests of images that may be there, of ranges of any kind.

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use crate::crash::{Certificate, LazyDisks, Path, Watch};
+use num_bigint::BigUint;
+
+use crate::crash::{Certificate, LazyDisks, Path, Unreadable, Watch};
 use crate::disk::{CrashSpace, DiskSpec};
 
 /// What a power cut left of some disks.
@@ -12,6 +14,7 @@ use crate::disk::{CrashSpace, DiskSpec};
 pub struct AfterCut {
     specs: Arc<[DiskSpec]>,
     spaces: Arc<[CrashSpace]>,
+    unreadable: Option<Unreadable>,
 }
 
 /// Why nothing that was seen can be trusted: the certificate does not add up, or the program is not
@@ -28,13 +31,22 @@ impl AfterCut {
     #[must_use]
     pub fn new(specs: &[DiskSpec], spaces: &[CrashSpace]) -> Self {
         assert_eq!(specs.len(), spaces.len(), "one space for each disk");
-        Self { specs: specs.into(), spaces: spaces.into() }
+        Self { specs: specs.into(), spaces: spaces.into(), unreadable: None }
+    }
+
+    /// The same, with up to `budget` sectors made unreadable.
+    #[must_use]
+    pub fn with_unreadable(self, budget: u32) -> Self {
+        Self { unreadable: Some(Unreadable::new(budget, &self.spaces)), ..self }
     }
 
     /// The number of crash states.
     #[must_use]
-    pub fn states(&self) -> num_bigint::BigUint {
-        self.spaces.iter().map(CrashSpace::raw_states).product()
+    pub fn states(&self) -> BigUint {
+        let images = self.spaces.iter().map(CrashSpace::raw_states).product();
+        self.unreadable
+            .iter()
+            .fold(images, |states: BigUint, unreadable| states * unreadable.ways())
     }
 
     /// Runs `recovery` once for every way that what it reads can make it go. `end` gets what came
@@ -54,6 +66,9 @@ impl AfterCut {
         loop {
             let pairs = self.specs.iter().cloned().zip(self.spaces.iter().cloned());
             let mut disks = LazyDisks::after_power_cut(pairs, path, watch);
+            if let Some(unreadable) = &self.unreadable {
+                disks = disks.with_unreadable(unreadable.clone());
+            }
             let result = recovery(&mut disks);
             path = disks.path.clone();
             path.end().map_err(Broken)?;

@@ -64,7 +64,8 @@ impl Observed {
 impl Cuts {
     /// Enumerates a crash point that was explored, if it has few enough states, and compares.
     pub(super) fn cross_check(&mut self, point: &Point, exact: &Observed) -> ControlFlow<()> {
-        let states: BigUint = point.spaces.iter().map(crate::disk::CrashSpace::raw_states).product();
+        let states: BigUint =
+            point.spaces.iter().map(crate::disk::CrashSpace::raw_states).product();
         let plain = point.spaces.iter().all(crate::disk::CrashSpace::is_plain);
         if !plain || states > BigUint::from(STATES_MAX) {
             return ControlFlow::Continue(());
@@ -74,7 +75,8 @@ impl Cuts {
         reference.observed = Some(Observed::default());
         reference.only_observes = true;
         let reach = Reach { recovery_cuts: 0, sessions_done: 0 };
-        let _ = reference.point(Point { reach, ..point.clone() }, &mut |_| ControlFlow::Continue(()));
+        let _ =
+            reference.point(Point { reach, ..point.clone() }, &mut |_| ControlFlow::Continue(()));
         let brute = reference.observed.take().expect("it observes");
         self.counts.cross_checked += 1;
         if brute == *exact {
