@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use num_bigint::BigUint;
 
-use crate::scenario::Scenario;
+use crate::disk::DiskSpec;
+use crate::scenario::{Expect, Explore, Replay, Scenario};
 
 macro_rules! invariants {
     ($($variant:ident = $name:literal, $sentence:literal;)+) => {
@@ -154,8 +155,8 @@ pub struct Violation {
     /// What happened on the way, one line each: requests and how they ended, power cuts and what
     /// they left.
     pub story: Vec<String>,
-    /// The scenario with its `replay` filled in.
-    pub counterexample: Box<Scenario>,
+    /// How to get there again: the counterexample. [`Scenario::counterexample`] makes a file of it.
+    pub replay: Replay,
 }
 
 /// Which executions were seen.
@@ -204,7 +205,7 @@ pub struct Goals {
     pub unmet: Vec<String>,
 }
 
-/// Everything that one exploration says.
+/// Everything that one exploration says, of a scenario or of any other system.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScenarioResult {
     /// The verdict.
@@ -219,7 +220,7 @@ pub struct ScenarioResult {
     pub goals: Goals,
     /// Name and model of each disk, in order: `image`, `writeback/512`.
     pub disks: Vec<(String, String)>,
-    /// Ids of the planted bugs.
+    /// Ids of the planted bugs, if a scenario has any.
     pub planted: Vec<String>,
     /// Where the random part of the search started, if it has one.
     pub seed: Option<u64>,
@@ -245,20 +246,22 @@ impl ScenarioResult {
     /// A result in which nothing was explored yet; the verdict is [`Verdict::Incomplete`].
     #[must_use]
     pub fn nothing_seen(scenario: &Scenario) -> Self {
-        let names = |ids: Vec<&str>| ids.into_iter().map(str::to_owned).collect();
+        let planted = scenario.system.planted_ids().into_iter().map(str::to_owned).collect();
+        let Scenario { disks, explore, expect, .. } = scenario;
+        Self { planted, ..Self::before(disks, explore, expect) }
+    }
+
+    /// The same without a scenario.
+    pub(crate) fn before(disks: &[DiskSpec], explore: &Explore, expect: &Expect) -> Self {
         Self {
             verdict: Verdict::Incomplete,
             violations: Vec::new(),
             schedules: ScheduleReach::default(),
             crashes: CrashReach::default(),
-            goals: Goals { met: Vec::new(), unmet: scenario.expect.reach.clone() },
-            disks: scenario
-                .disks
-                .iter()
-                .map(|disk| (disk.name.clone(), disk.to_string()))
-                .collect(),
-            planted: names(scenario.system.planted_ids()),
-            seed: scenario.explore.seed(),
+            goals: Goals { met: Vec::new(), unmet: expect.reach.clone() },
+            disks: disks.iter().map(|disk| (disk.name.clone(), disk.to_string())).collect(),
+            planted: Vec::new(),
+            seed: explore.seed(),
             bounds: Vec::new(),
             incomplete: Vec::new(),
             broken: None,

@@ -3,24 +3,27 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use plugpull_sim::scenario::Scenario;
 use plugpull_sim::verdict::{ScenarioResult, Violation};
 
 use crate::failure::Failure;
 
-/// Writes the counterexample of each violation below `out`, and says where.
+/// Writes the counterexample of each violation of a scenario that was read from `file` below `out`,
+/// and says where.
 pub(super) fn write_all(
     out: &Path,
-    scenario: &str,
+    file: &str,
+    scenario: &Scenario,
     result: &ScenarioResult,
 ) -> Result<Vec<Option<String>>, Failure> {
     let write = |violation: &Violation| {
-        let path = place(out, Path::new(scenario), violation.invariant.name());
+        let path = place(out, Path::new(file), violation.invariant.name());
         let name = path.display().to_string();
         let failed = |error| Failure::input(format!("cannot write counterexample {name}: {error}"));
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(failed)?;
         }
-        fs::write(&path, text(scenario, &name, violation)).map_err(failed)?;
+        fs::write(&path, text(file, &name, violation, scenario)).map_err(failed)?;
         Ok(Some(name))
     };
     result.violations.iter().map(write).collect()
@@ -43,12 +46,12 @@ fn place(out: &Path, scenario: &Path, invariant: &str) -> PathBuf {
 }
 
 /// The file: the story as comments, then the scenario.
-fn text(scenario: &str, name: &str, violation: &Violation) -> String {
+fn text(file: &str, name: &str, violation: &Violation, scenario: &Scenario) -> String {
     let invariant = violation.invariant;
     let mut lines = vec![
         format!("{invariant}: {}", violation.message),
         invariant.sentence().to_owned(),
-        format!("Found in {scenario}. Replay it: plugpull replay {name}"),
+        format!("Found in {file}. Replay it: plugpull replay {name}"),
     ];
     if !violation.story.is_empty() {
         lines.push(String::new());
@@ -61,7 +64,7 @@ fn text(scenario: &str, name: &str, violation: &Violation) -> String {
         text.push_str(format!("# {line}").trim_end());
         text.push('\n');
     }
-    text.push_str(&violation.counterexample.to_toml());
+    text.push_str(&scenario.counterexample(violation).to_toml());
     text
 }
 

@@ -58,7 +58,9 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("plugpull-out"));
     let mut unwritten = None;
     let mut report_one = |(loaded, (result, seconds)): (Loaded, (ScenarioResult, f64))| {
-        let written = counterexample::write_all(&out, &loaded.path, &result);
+        let mut explored = loaded.scenario.clone();
+        options.apply_to(&mut explored.explore);
+        let written = counterexample::write_all(&out, &loaded.path, &explored, &result);
         ScenarioReport {
             counterexamples: written.unwrap_or_else(|failure| {
                 unwritten.get_or_insert(failure);

@@ -1,5 +1,6 @@
 use plugpull_report::{RunReport, ScenarioReport, json, text};
-use plugpull_sim::scenario::Scenario;
+use plugpull_sim::exec::Trace;
+use plugpull_sim::scenario::{Replay, Scenario};
 use plugpull_sim::verdict::{
     CrashReach, Goals, Invariant, ScenarioResult, ScheduleReach, Verdict, Violation,
 };
@@ -64,7 +65,12 @@ fn violated(scenario: &Scenario) -> ScenarioResult {
             invariant: Invariant::DDur,
             message: "sector 0 reads as its initial content; write c0.0 was flushed".to_owned(),
             story: vec!["c0.0 write 0 4K: ok".to_owned(), "c0.1 flush: ok".to_owned()],
-            counterexample: Box::new(scenario.clone()),
+            replay: Replay {
+                invariant: Invariant::DDur,
+                message: "sector 0 reads as its initial content".to_owned(),
+                trace: Trace { version: Trace::VERSION, choices: Vec::new() },
+                crashes: Vec::new(),
+            },
         }],
         ..explored(scenario)
     }

@@ -1,15 +1,13 @@
-//! From what was found to a scenario that replays it, and to the story that a person reads.
+//! From what was found to the way that replays it, and to the story that a person reads.
 
 use crate::disk::CrashSpace;
 use crate::explore::found::{Cut, Found};
-use crate::explore::plan::Plan;
-use crate::scenario::{DiskLeft, Left, PowerCut, Replay, Scenario};
+use crate::scenario::{DiskLeft, Left, PowerCut, Replay};
 use crate::system::System;
 use crate::verdict::Violation;
 
 /// Guest sectors are not meant here: offsets of disk sectors come from the crash space.
-pub(super) fn violation(scenario: &Scenario, plan: &Plan, found: Found) -> Violation {
-    let system = &*plan.system;
+pub(super) fn violation(system: &dyn System, found: Found) -> Violation {
     let story = story(system, &found);
     let Found { finding, trace, cuts, .. } = found;
     let replay = Replay {
@@ -18,12 +16,7 @@ pub(super) fn violation(scenario: &Scenario, plan: &Plan, found: Found) -> Viola
         trace,
         crashes: cuts.iter().map(|cut| power_cut(system, cut)).collect(),
     };
-    Violation {
-        invariant: finding.invariant,
-        message: finding.message,
-        story,
-        counterexample: Box::new(Scenario { replay: Some(replay), ..scenario.clone() }),
-    }
+    Violation { invariant: finding.invariant, message: finding.message, story, replay }
 }
 
 fn power_cut(system: &dyn System, cut: &Cut) -> PowerCut {
@@ -45,14 +38,13 @@ fn power_cut(system: &dyn System, cut: &Cut) -> PowerCut {
     PowerCut { session, at: cut.at, disks: disks.collect() }
 }
 
-/// `sector 17 (journal sector 1)`.
+/// `sector 17 (journal sector 1)`; what is in brackets only the system knows.
 fn variable_name(system: &dyn System, disk: usize, space: &CrashSpace, variable: usize) -> String {
     let label = space.label(variable);
-    match space.sector(variable) {
-        Some(sector) => {
-            let sector_len = system.disks()[disk].sector_len as u64;
-            format!("{label} ({})", system.describe(disk, sector * sector_len))
-        }
+    let sector_len = system.disks()[disk].sector_len as u64;
+    let place = space.sector(variable).and_then(|at| system.describe(disk, at * sector_len));
+    match place {
+        Some(place) => format!("{label} ({place})"),
         None => label,
     }
 }

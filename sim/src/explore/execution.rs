@@ -78,7 +78,7 @@ impl Execution {
             {
                 return Arc::clone(known);
             }
-            let new = Arc::new(Obligations::after_power_cut(&guest.model, &plan.initial));
+            let new = Arc::new(Obligations::after_power_cut(&guest.model, plan.system.initial()));
             self.obligations = Some((guest.model.now(), Arc::clone(&new)));
             new
         })
@@ -161,7 +161,7 @@ impl Execution {
                 ops: ops.clone(),
                 device: Arc::clone(device),
                 guest: Arc::clone(&self.guest),
-                initial: plan.initial.clone(),
+                initial: plan.system.initial().clone(),
                 world: self.world.handle(),
             };
             self.world.spawn(&format!("c{number}"), client.run());
@@ -190,9 +190,9 @@ impl Execution {
 
     /// With nothing in flight the whole disk must equal the model (D-RYW).
     fn start_verifying(&mut self, plan: &Plan, device: Arc<dyn Device>) -> Output<Option<Finding>> {
-        let expected = self
-            .guest
-            .read(|guest| Obligations::quiescent(&guest.model, &plan.initial, EVERY_SECTOR));
+        let expected = self.guest.read(|guest| {
+            Obligations::quiescent(&guest.model, plan.system.initial(), EVERY_SECTOR)
+        });
         let queries = plan.system.queries().to_vec();
         let may_fail = plan.has_lasting_faults();
         self.world.spawn_value("verify", async move {

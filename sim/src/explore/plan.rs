@@ -1,15 +1,13 @@
-//! From a scenario to what the search needs: the system set up, requests and faults written out.
+//! What the search needs: a system, with requests and faults written out.
 
 use std::sync::Arc;
 
-use plugpull_engine::ByteRange;
-
-use crate::disk::{FaultPlan, Image};
+use crate::disk::FaultPlan;
 use crate::exec::WorldOptions;
+use crate::explore::exploration::Exploration;
 use crate::explore::later::LaterSession;
-use crate::scenario::{Crashes, Expected, Scenario, SystemSpec};
+use crate::scenario::Crashes;
 use crate::system::System;
-use crate::system::fvd::FvdSystem;
 use crate::verdict::Invariant;
 use crate::workload::GuestOp;
 
@@ -17,8 +15,6 @@ use crate::workload::GuestOp;
 #[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) system: Arc<dyn System>,
-    /// The guest content that the start images hold.
-    pub(crate) initial: Image,
     pub(crate) clients: Vec<Vec<GuestOp>>,
     pub(crate) later: Vec<LaterSession>,
     /// One plan for each disk.
@@ -39,26 +35,17 @@ impl Plan {
         })
     }
 
-    /// Sets the scenario up.
+    /// What an exploration asks of a system.
     ///
     /// # Errors
-    /// Why it cannot be.
-    pub(crate) fn new(scenario: &Scenario) -> Result<Self, String> {
-        let clients: Vec<_> = scenario.clients.iter().map(|client| client.requests()).collect();
-        let later = (2..).zip(&scenario.after);
-        let later = later.map(|(number, ops)| LaterSession { number, ops: ops.clone() });
-        let SystemSpec::Fvd(spec) = &scenario.system;
-        let touched: Vec<ByteRange> =
-            clients.iter().chain(&scenario.after).flatten().map(|op| op.range()).collect();
-        let system =
-            FvdSystem::new(spec, &scenario.disks, &touched).map_err(|error| error.to_string())?;
-        let explore = &scenario.explore;
+    /// Why that cannot be.
+    pub(crate) fn new(system: Arc<dyn System>, exploration: &Exploration) -> Result<Self, String> {
+        exploration.check(&*system)?;
+        let explore = &exploration.explore;
         Ok(Self {
-            initial: system.initial().clone(),
-            system: Arc::new(system),
-            later: later.collect(),
-            clients,
-            faults: scenario.disks.iter().map(|disk| explore.faults.plan(&disk.name)).collect(),
+            clients: exploration.clients.clone(),
+            later: exploration.later(),
+            faults: system.disks().iter().map(|disk| explore.faults.plan(&disk.name)).collect(),
             world: WorldOptions {
                 ready: explore.ready,
                 cancel_budget: explore.cancel,
@@ -66,10 +53,8 @@ impl Plan {
             },
             crashes: explore.crashes != Crashes::None,
             recovery_cuts: explore.recovery_crashes,
-            wanted: match scenario.expect.verdict {
-                Expected::Violated(invariant) => Some(invariant),
-                Expected::Holds | Expected::Incomplete => None,
-            },
+            wanted: exploration.wanted(),
+            system,
         })
     }
 }

@@ -109,6 +109,7 @@ pub use system::{
 };
 
 use crate::disk::DiskSpec;
+use crate::verdict::Violation;
 use crate::workload::GuestOp;
 
 /// A scenario.
@@ -134,6 +135,12 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// The scenario that replays a violation that was found in this one.
+    #[must_use]
+    pub fn counterexample(&self, violation: &Violation) -> Self {
+        Self { replay: Some(violation.replay.clone()), ..self.clone() }
+    }
+
     /// What may fail on the disk called `name`.
     #[must_use]
     pub fn fault_plan(&self, name: &str) -> crate::disk::FaultPlan {

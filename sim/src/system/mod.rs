@@ -4,6 +4,9 @@
 //! the device on them (also after a power cut), what to read back and what a disk sector means. An
 //! opened [`Device`] takes guest requests. Both are ordinary `async` code: they run on the
 //! simulated disks of one execution and know of no power cut.
+//!
+//! [`fvd`] is the system that scenario files describe. Any other is explored by
+//! [`explore::run_system`](crate::explore::run_system), where there is an example.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -63,6 +66,10 @@ pub struct Forbidden {
 }
 
 /// Something to explore.
+///
+/// All of it must be a function of what the disks hold: recovery is run many times, and what a
+/// system keeps from one opening to the next makes the verdict
+/// [`HarnessBroken`](crate::verdict::Verdict::HarnessBroken).
 pub trait System: Send + Sync {
     /// The disks: names and models, in the order in which images and handles are passed.
     fn disks(&self) -> &[DiskSpec];
@@ -70,11 +77,19 @@ pub trait System: Send + Sync {
     /// What the disks hold when the exploration starts. All of it is durable.
     fn start(&self) -> &[Image];
 
+    /// What the guest reads when the exploration starts, from first to last byte. It counts as
+    /// flushed.
+    fn initial(&self) -> &Image;
+
     /// Whether the device is opened for reading only, so that no disk may change.
-    fn is_read_only(&self) -> bool;
+    fn is_read_only(&self) -> bool {
+        false
+    }
 
     /// Whether the start images need recovery, so that opening them writes.
-    fn recovers_at_start(&self) -> bool;
+    fn recovers_at_start(&self) -> bool {
+        false
+    }
 
     /// Whether the start images are damaged on purpose: refusing to open them is right then, as long
     /// as nothing is written.
@@ -104,22 +119,26 @@ pub trait System: Send + Sync {
         purpose: Purpose,
     ) -> BoxFuture<Result<Arc<dyn Device>, Error>>;
 
-    /// Bytes that the guest can address.
-    fn virtual_len(&self) -> u64;
-
     /// The guest ranges to read back after recovery, in order and disjoint.
     fn queries(&self) -> &[ByteRange];
 
-    /// The invariant that is broken when the device refuses to open after a power cut.
-    fn refusal(&self, error: &Error) -> Invariant;
+    /// The invariant that is broken when the device refuses to open after a power cut: everything
+    /// that was flushed is out of reach.
+    fn refusal(&self, error: &Error) -> Invariant {
+        let _ = error;
+        Invariant::DDur
+    }
 
     /// Events that must not happen while the workload runs.
     fn forbidden(&self) -> &[Forbidden] {
         &[]
     }
 
-    /// Which structure the bytes at `offset` of a disk belong to.
-    fn describe(&self, disk: usize, offset: u64) -> String;
+    /// Which structure the bytes at `offset` of a disk belong to, for people.
+    fn describe(&self, disk: usize, offset: u64) -> Option<String> {
+        let _ = (disk, offset);
+        None
+    }
 }
 
 /// An opened device.
@@ -137,11 +156,17 @@ pub trait Device: Send + Sync {
     fn close(&self) -> BoxFuture<Result<(), Error>>;
 
     /// Completes when every background job is over.
-    fn wait_for_jobs(&self) -> BoxFuture<()>;
+    fn wait_for_jobs(&self) -> BoxFuture<()> {
+        Box::pin(std::future::ready(()))
+    }
 
     /// Whether a background job has not come to its end.
-    fn job_is_running(&self) -> bool;
+    fn job_is_running(&self) -> bool {
+        false
+    }
 
     /// Structural invariants of the opened state; the first that is broken, if any.
-    fn check(&self) -> Option<Finding>;
+    fn check(&self) -> Option<Finding> {
+        None
+    }
 }

@@ -59,14 +59,6 @@ pub(crate) struct Opening {
     has_base: bool,
 }
 
-impl FvdSystem {
-    /// The guest content that the start images hold, known from the setup, not from the engine.
-    #[must_use]
-    pub fn initial(&self) -> &Image {
-        &self.initial
-    }
-}
-
 impl Opening {
     async fn open(
         self,
@@ -123,8 +115,9 @@ impl System for FvdSystem {
         })
     }
 
-    fn virtual_len(&self) -> u64 {
-        self.initial.len()
+    /// Known from the set-up, not from the engine.
+    fn initial(&self) -> &Image {
+        &self.initial
     }
 
     fn queries(&self) -> &[ByteRange] {
@@ -153,7 +146,7 @@ impl System for FvdSystem {
         &FORBIDDEN
     }
 
-    fn describe(&self, disk: usize, offset: u64) -> String {
-        self.layout.describe(&self.disks[disk].name, offset)
+    fn describe(&self, disk: usize, offset: u64) -> Option<String> {
+        Some(self.layout.describe(&self.disks[disk].name, offset))
     }
 }
