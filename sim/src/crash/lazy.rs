@@ -40,6 +40,8 @@ pub struct CrashPoint {
     /// What was undecided then of what the last power cut left; none for a disk that began with an
     /// image.
     pub undecided: Vec<Option<Undecided>>,
+    /// Which sectors may be unreadable, if any may.
+    pub unreadable: Option<Unreadable>,
 }
 
 /// See the module.
@@ -57,6 +59,8 @@ pub struct LazyDisks {
     points: Vec<CrashPoint>,
     next: u32,
     unreadable: Option<Unreadable>,
+    /// How many reads have met an unreadable sector.
+    failed_reads: u64,
 }
 
 impl LazyDisks {
@@ -89,6 +93,7 @@ impl LazyDisks {
             points: Vec::new(),
             next: 0,
             unreadable: None,
+            failed_reads: 0,
         }
     }
 
@@ -101,9 +106,14 @@ impl LazyDisks {
 
     /// The same with sectors that may be unreadable.
     #[must_use]
-    pub fn with_unreadable(mut self, unreadable: Unreadable) -> Self {
-        self.unreadable = Some(unreadable);
-        self
+    pub fn with_unreadable(self, unreadable: Unreadable) -> Self {
+        Self { unreadable: Some(unreadable), ..self }
+    }
+
+    /// How many reads have failed so far because a sector is unreadable.
+    #[must_use]
+    pub fn failed_reads(&self) -> u64 {
+        self.failed_reads
     }
 
     /// The sectors that may be unreadable, if any may.
@@ -152,6 +162,7 @@ impl LazyDisks {
         let changes = op.kind() != OpKind::Read;
         if !changes {
             if self.is_unreadable(disk, &op) {
+                self.failed_reads += 1;
                 let error = DiskError::new(DiskErrorKind::Io, "unreadable after a power cut");
                 return self.disks[disk].complete(id, Outcome::Failed(error));
             }
@@ -228,6 +239,7 @@ impl LazyDisks {
             phase: self.phase,
             spaces: self.disks.iter().map(DiskState::crash_space).collect(),
             undecided: self.disks.iter().map(|disk| disk.undecided().cloned()).collect(),
+            unreadable: self.unreadable.clone(),
         }
     }
 

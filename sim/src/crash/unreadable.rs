@@ -16,6 +16,7 @@
 use std::collections::BTreeSet;
 
 use num_bigint::BigUint;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::disk::CrashSpace;
 
@@ -61,6 +62,19 @@ impl Unreadable {
             term = term * (self.open - chosen) / (chosen + 1);
         }
         sum
+    }
+
+    /// Identifies what is known.
+    #[must_use]
+    pub(crate) fn key(&self) -> u128 {
+        let mut parts = vec![];
+        parts.extend_from_slice(&self.left.to_le_bytes());
+        parts.extend_from_slice(&self.open.to_le_bytes());
+        for set in self.unasked.iter().chain(&self.found) {
+            set.iter().for_each(|sector| parts.extend_from_slice(&sector.to_le_bytes()));
+            parts.extend_from_slice(b"disk");
+        }
+        xxh3_128(&parts)
     }
 
     /// The unreadable sectors of each disk.

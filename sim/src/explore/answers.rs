@@ -99,7 +99,8 @@ impl Cuts {
         let asked = recovered.world.with_disks(|disks| disks.path.end_trial());
         recovered.world.with_disks(|disks| *disks = before.clone());
         // An error is nobody's in particular until single sectors are asked for.
-        let split = read.is_err() && self.observed.is_some() && range.len > SECTOR;
+        let nobodys = matches!(read, Ok(None)) || (read.is_err() && self.observed.is_some());
+        let split = nobodys && range.len > SECTOR;
         if !asked && !split {
             return match self.judge(range, read, obligations, report)? {
                 Some(bytes) => {
@@ -146,25 +147,35 @@ impl Cuts {
         ControlFlow::Continue(())
     }
 
-    fn query(&mut self, recovered: &Recovered, range: ByteRange) -> Result<Vec<u8>, Finding> {
+    /// What a read gives; nothing if a sector is unreadable that it needs.
+    fn query(
+        &mut self,
+        recovered: &Recovered,
+        range: ByteRange,
+    ) -> Result<Option<Vec<u8>>, Finding> {
         self.counts.queries += 1;
-        let read = recovered.device.read(range);
-        let bytes = run(&recovered.world, "a read after recovery", read)?;
-        bytes.map_err(|error| Finding {
-            invariant: Invariant::DDur,
-            message: format!("guest range {range} cannot be read after recovery: {error}"),
-        })
+        let world = &recovered.world;
+        let failed_reads = world.with_disks(|disks| disks.failed_reads());
+        let bytes = run(world, "a read after recovery", recovered.device.read(range))?;
+        match bytes {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(_) if world.with_disks(|disks| disks.failed_reads()) > failed_reads => Ok(None),
+            Err(error) => Err(Finding {
+                invariant: Invariant::DDur,
+                message: format!("guest range {range} cannot be read after recovery: {error}"),
+            }),
+        }
     }
 
     /// The bytes, if they are what they may be.
     fn judge(
         &mut self,
         range: ByteRange,
-        read: Result<Vec<u8>, Finding>,
+        read: Result<Option<Vec<u8>>, Finding>,
         obligations: &Obligations,
         report: Report<'_>,
     ) -> ControlFlow<(), Option<Vec<u8>>> {
-        if let Ok(bytes) = &read {
+        if let Ok(Some(bytes)) = &read {
             self.observe(|observed| observed.content(range, bytes));
         }
         let finding = match read {
@@ -172,7 +183,8 @@ impl Cuts {
                 self.observe(|observed| observed.finding(&finding));
                 finding
             }
-            Ok(bytes) => match obligations.judge(range.offset / SECTOR, &bytes) {
+            Ok(None) => return ControlFlow::Continue(None),
+            Ok(Some(bytes)) => match obligations.judge(range.offset / SECTOR, &bytes) {
                 None => return ControlFlow::Continue(Some(bytes)),
                 Some(finding) => finding,
             },

@@ -6,6 +6,7 @@
 //! was not found: the harness is broken. What does break is made smaller: as little as possible
 //! lost, or as little as possible kept, and recovery cut as early as possible.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -143,6 +144,7 @@ impl Level {
             spaces: Arc::clone(&self.spaces),
             assignment: assignment.clone(),
             session: self.session,
+            unreadable: self.unreadable.clone(),
         }
     }
 }
@@ -150,6 +152,12 @@ impl Level {
 /// Images for every cut of a chain, each such that the next cut can follow.
 fn images(chain: &[Level], extreme: Prefer) -> Script {
     let mut cuts: Vec<ScriptedCut> = Vec::new();
+    // Sectors are unreadable since the first cut, whoever has found out.
+    let disks = chain.iter().map(|level| level.unreadable.len()).max().unwrap_or(0);
+    let mut unreadable = vec![BTreeSet::new(); disks];
+    for (disk, found) in chain.iter().flat_map(|level| level.unreadable.iter().enumerate()) {
+        unreadable[disk].extend(found);
+    }
     // What the next cut, further inside, leaves: the space, the choice and the image of each disk.
     let mut inside: Option<(Arc<[CrashSpace]>, Assignment, Vec<Image>)> = None;
     for level in chain.iter().rev() {
@@ -171,11 +179,14 @@ fn images(chain: &[Level], extreme: Prefer) -> Script {
         cuts.push(ScriptedCut {
             session: level.session,
             at: level.at,
-            leaves: Leaves::Images(images.clone(), assignment.options.clone()),
+            leaves: Leaves::Images(images.clone(), assignment.options.clone(), Vec::new()),
         });
         inside = Some((Arc::clone(&level.spaces), assignment, images));
     }
     cuts.reverse();
+    if let Some(Leaves::Images(_, _, first)) = cuts.first_mut().map(|cut| &mut cut.leaves) {
+        *first = unreadable;
+    }
     Script { cuts }
 }
 
@@ -189,7 +200,8 @@ fn script(cuts: &[Cut]) -> Script {
 }
 
 fn leaves(cut: &Cut, assignment: &Assignment) -> Leaves {
-    Leaves::Images(realize(&cut.spaces, assignment), assignment.options.clone())
+    let images = realize(&cut.spaces, assignment);
+    Leaves::Images(images, assignment.options.clone(), cut.unreadable.clone())
 }
 
 fn option(space: &CrashSpace, variable: usize, extreme: Prefer) -> usize {

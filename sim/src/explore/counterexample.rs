@@ -33,6 +33,7 @@ fn power_cut(system: &dyn System, cut: &Cut) -> PowerCut {
                 label: space.describe(variable, option),
             })
             .collect(),
+        unreadable: cut.unreadable.get(index).into_iter().flatten().copied().collect(),
     });
     let session = u32::try_from(cut.session).expect("a handful of sessions");
     PowerCut { session, at: cut.at, disks: disks.collect() }
@@ -59,6 +60,11 @@ fn story(system: &dyn System, found: &Found) -> Vec<String> {
             lines.extend(options.iter().enumerate().map(|(variable, &option)| {
                 let name = variable_name(system, index, space, variable);
                 format!("  {} {name}: {}", spec.name, space.describe(variable, option))
+            }));
+            lines.extend(cut.unreadable.get(index).into_iter().flatten().map(|&sector| {
+                let place = system.describe(index, sector * spec.sector_len as u64);
+                let place = place.map_or(String::new(), |place| format!(" ({place})"));
+                format!("  {} sector {sector}{place}: unreadable", spec.name)
             }));
         }
         lines.push("recovery".to_owned());

@@ -67,7 +67,7 @@ impl Cuts {
         let states: BigUint =
             point.spaces.iter().map(crate::disk::CrashSpace::raw_states).product();
         let plain = point.spaces.iter().all(crate::disk::CrashSpace::is_plain);
-        if !plain || states > BigUint::from(STATES_MAX) {
+        if point.unreadable.is_some() || !plain || states > BigUint::from(STATES_MAX) {
             return ControlFlow::Continue(());
         }
         let enumerator = Method::Enumerated(BruteForce::new(STATES_MAX, 0));

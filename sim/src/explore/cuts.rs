@@ -22,7 +22,7 @@ use plugpull_engine::ByteRange;
 use crate::crash::direct::combined_key;
 use crate::crash::{
     Assignment, BruteForce, Certificate, CrashExplorer, CrashState, DirectWorld, LazyDisks,
-    Nearness, Path, Watch,
+    Nearness, Path, Unreadable, Watch,
 };
 use crate::disk::{CrashSpace, Image, Prefer, Undecided};
 use crate::explore::cross_check::Observed;
@@ -93,6 +93,8 @@ pub(crate) struct Point {
     pub(crate) spaces: Arc<[CrashSpace]>,
     /// What the guest is owed.
     pub(crate) obligations: Arc<Obligations>,
+    /// Which sectors may be unreadable afterwards, if any may.
+    pub(crate) unreadable: Option<Unreadable>,
     /// What is read back of it.
     pub(crate) asked: Arc<[ByteRange]>,
     /// How far the search goes on.
@@ -111,7 +113,8 @@ impl Point {
                 ^ u128::from(range.len)
         });
         let reach = u128::from(self.reach.recovery_cuts) << 32 | self.reach.sessions_done as u128;
-        let left = combined_key(&self.spaces);
+        let unreadable = self.unreadable.as_ref().map_or(0, Unreadable::key);
+        let left = combined_key(&self.spaces).wrapping_add(unreadable);
         let mixed = left.rotate_left(64) ^ self.obligations.key().rotate_left(17) ^ asked;
         mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).wrapping_add(reach)
     }
@@ -120,10 +123,10 @@ impl Point {
 /// What a run after a power cut starts from.
 #[derive(Clone)]
 pub(super) enum Left {
-    /// Any image that the spaces allow.
-    Undecided(Arc<[CrashSpace]>),
-    /// One image of each disk.
-    Images(Vec<Image>),
+    /// Any image that the spaces allow, with sectors that may be unreadable.
+    Undecided(Arc<[CrashSpace]>, Option<Unreadable>),
+    /// One image of each disk, with unreadable sectors.
+    Images(Vec<Image>, Option<Unreadable>),
 }
 
 /// A power cut on the way to where the search is.
@@ -133,6 +136,8 @@ pub(super) struct Level {
     pub(super) session: usize,
     pub(super) spaces: Arc<[CrashSpace]>,
     pub(super) taken: Taken,
+    /// For each disk the sectors that turned out to be unreadable.
+    pub(super) unreadable: Vec<BTreeSet<u64>>,
 }
 
 /// What is known of the choice that a power cut made.
@@ -232,14 +237,16 @@ impl Cuts {
 
     /// Every way through recovery from here.
     fn exact(&mut self, point: &Point, paths_max: u64, report: Report<'_>) -> ControlFlow<()> {
-        let states = point.spaces.iter().map(CrashSpace::raw_states).product();
+        let images: BigUint = point.spaces.iter().map(CrashSpace::raw_states).product();
+        let states = point.unreadable.iter().fold(images, |states, some| states * some.ways());
         let mut certificate = Certificate::new(states);
-        let left = Left::Undecided(Arc::clone(&point.spaces));
+        let left = Left::Undecided(Arc::clone(&point.spaces), point.unreadable.clone());
         self.chain.push(Level {
             at: point.at,
             session: point.session(),
             spaces: Arc::clone(&point.spaces),
             taken: Taken::Some(point.spaces.iter().cloned().map(Undecided::new).collect()),
+            unreadable: Vec::new(),
         });
         let outer = self.observed.take();
         self.observed = self.cross_checks.then(Observed::default);
@@ -361,6 +368,7 @@ impl Cuts {
                 session: point.session(),
                 spaces: Arc::clone(&point.spaces),
                 taken: Taken::All(state.assignment.clone()),
+                unreadable: Vec::new(),
             });
             let answer = self.one_image(point, state.images.clone(), report);
             self.chain.pop();
@@ -391,7 +399,13 @@ impl Cuts {
                 return ControlFlow::Continue(());
             }
         }
-        let left = Left::Images(images);
+        let level = self.chain.last().expect("a power cut was taken");
+        let unreadable = match self.chain.len() {
+            // The first cut's own; later ones keep what has not been written again.
+            1 => Some(Unreadable::exactly(level.unreadable.clone())),
+            _ => point.unreadable.clone(),
+        };
+        let left = Left::Images(images, unreadable.filter(|some| !some.found().is_empty()));
         self.look_at_images(&left, 1, report)?;
         let way = self.way(point, &left, Path::new(), report)?;
         self.trusted(way.path.end())
@@ -406,6 +420,11 @@ impl Cuts {
         report: Report<'_>,
     ) -> ControlFlow<(), bool> {
         let system = Arc::clone(&self.system);
+        // What cannot be read is no finding about the bytes.
+        let left = &match left {
+            Left::Undecided(spaces, _) => Left::Undecided(Arc::clone(spaces), None),
+            Left::Images(images, _) => Left::Images(images.clone(), None),
+        };
         for question in 0..system.image_questions() {
             let mut path = Path::new();
             let mut paths = 0;
@@ -440,15 +459,20 @@ impl Cuts {
     /// Notes in the last level of the chain what is decided of its choice.
     pub(super) fn narrow(&mut self, disks: &LazyDisks) {
         let undecided = (0..disks.count()).map(|index| disks.disk(index).undecided().cloned());
-        self.narrow_to(undecided.collect());
+        self.narrow_to(undecided.collect(), disks.unreadable());
     }
 
-    pub(super) fn narrow_to(&mut self, undecided: Vec<Option<Undecided>>) {
+    pub(super) fn narrow_to(
+        &mut self,
+        undecided: Vec<Option<Undecided>>,
+        unreadable: Option<&Unreadable>,
+    ) {
         let level = self.chain.last_mut().expect("a power cut was taken");
         if let (Taken::Some(taken), Some(now)) =
             (&mut level.taken, undecided.into_iter().collect::<Option<Vec<_>>>())
         {
             *taken = now;
+            level.unreadable = unreadable.map_or(Vec::new(), |some| some.found().to_vec());
         }
     }
 
@@ -476,10 +500,21 @@ impl Cuts {
 pub(super) fn disks(system: &dyn System, left: &Left, path: Path, watch: Watch) -> LazyDisks {
     let specs = system.disks().iter().cloned();
     match left {
-        Left::Undecided(spaces) => {
-            LazyDisks::after_power_cut(specs.zip(spaces.iter().cloned()), path, watch)
+        Left::Undecided(spaces, unreadable) => {
+            let disks = LazyDisks::after_power_cut(specs.zip(spaces.iter().cloned()), path, watch);
+            with_unreadable(disks, unreadable)
         }
-        Left::Images(images) => LazyDisks::new(specs.zip(images.iter().cloned()), watch).on(path),
+        Left::Images(images, unreadable) => {
+            let disks = LazyDisks::new(specs.zip(images.iter().cloned()), watch).on(path);
+            with_unreadable(disks, unreadable)
+        }
+    }
+}
+
+fn with_unreadable(disks: LazyDisks, unreadable: &Option<Unreadable>) -> LazyDisks {
+    match unreadable {
+        Some(unreadable) => disks.with_unreadable(unreadable.clone()),
+        None => disks,
     }
 }
 

@@ -36,6 +36,7 @@ impl Exploration {
                 crashes: Crashes::Exact,
                 recovery_crashes: 1,
                 paths_max: Explore::PATHS_MAX,
+                unreadable: 0,
                 faults: Faults::default(),
                 cancel: 0,
             },

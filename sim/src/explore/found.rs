@@ -1,5 +1,6 @@
 //! Violations found, with what is needed to replay them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::crash::Assignment;
@@ -17,6 +18,8 @@ pub(crate) struct Cut {
     pub(crate) spaces: Arc<[CrashSpace]>,
     /// What was.
     pub(crate) assignment: Assignment,
+    /// For each disk the sectors that cannot be read afterwards.
+    pub(crate) unreadable: Vec<BTreeSet<u64>>,
     /// The session that was cut: 1 the workload, 2 and up those after it; recovery counts to the
     /// session it precedes.
     pub(crate) session: usize,

@@ -121,6 +121,8 @@ impl Cuts {
         let device = match run(world, "recovery", open)? {
             Ok(device) => device,
             Err(_) if self.system.may_refuse() && !world.changed() => return Ok(None),
+            // Whoever cannot read what is needed has to say so.
+            Err(_) if world.with_disks(|disks| disks.failed_reads()) > 0 => return Ok(None),
             Err(error) => {
                 let message = format!("the device refuses to open after a power cut: {error}");
                 return Err(Finding { invariant: self.system.refusal(&error), message });
@@ -164,16 +166,18 @@ impl Cuts {
         if let Some(recovery_cuts) = reach.recovery_cuts.checked_sub(1) {
             let inner = Reach { recovery_cuts, ..reach };
             for cut in points {
-                self.narrow_to(cut.undecided);
-                let (at, spaces) = (cut.at, cut.spaces.into());
-                self.point(Point { at, spaces, reach: inner, ..point.clone() }, report)?;
+                self.narrow_to(cut.undecided, cut.unreadable.as_ref());
+                let (at, spaces, unreadable) = (cut.at, cut.spaces.into(), cut.unreadable);
+                let inner = Point { at, spaces, unreadable, reach: inner, ..point.clone() };
+                self.point(inner, report)?;
             }
             let last = Reach { recovery_cuts: 0, sessions_done: self.later.len() };
             for (part, settled) in answers.settled(recovered) {
-                self.narrow_to(settled.undecided);
+                self.narrow_to(settled.undecided, settled.unreadable.as_ref());
                 let settled = Point {
                     at: SETTLED,
                     spaces: settled.spaces.into(),
+                    unreadable: settled.unreadable,
                     obligations: Arc::new(Obligations::exactly(&part.content)),
                     asked: part.asked.clone(),
                     reach: last,
@@ -223,6 +227,7 @@ impl Cuts {
                 }
             }
             drop(world.take_points());
+            let failed_reads = world.with_disks(|disks| disks.failed_reads());
             let ran = session.run(&world, device, &part.content, &part.asked);
             self.events.append(&mut world.events());
             path = world.path();
@@ -231,6 +236,8 @@ impl Cuts {
             }
             world.with_disks(|disks| self.narrow(disks));
             match ran {
+                // A request may fail that had to read what cannot be read.
+                Err(_) if world.with_disks(|disks| disks.failed_reads()) > failed_reads => {}
                 Err(finding) => self.tell(finding, report)?,
                 Ok(ran) => {
                     let mut points = world.take_points();
@@ -241,10 +248,11 @@ impl Cuts {
                         points.push(end);
                     }
                     for cut in points {
-                        self.narrow_to(cut.undecided);
+                        self.narrow_to(cut.undecided, cut.unreadable.as_ref());
                         let cut = Point {
                             at: cut.at,
                             spaces: cut.spaces.into(),
+                            unreadable: cut.unreadable,
                             obligations: Arc::clone(&ran.obligations[cut.phase]),
                             asked: part.asked.clone(),
                             reach: next,

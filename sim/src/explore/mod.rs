@@ -423,6 +423,9 @@ fn bounds(explore: &Explore) -> Vec<String> {
             );
         }
     }
+    if explore.unreadable > 0 {
+        bounds.push(format!("sectors unreadable after a power cut: {}", explore.unreadable));
+    }
     if explore.faults.any.errors > 0 {
         bounds.push(format!("failing requests per disk: {}", explore.faults.any.errors));
     }

@@ -23,6 +23,7 @@ pub(crate) struct Plan {
     /// Whether power is cut at all.
     pub(crate) crashes: bool,
     pub(crate) recovery_cuts: u32,
+    pub(crate) unreadable: u32,
     /// The search goes on until this one is found; any other is noted on the way.
     pub(crate) wanted: Option<Invariant>,
 }
@@ -53,6 +54,7 @@ impl Plan {
             },
             crashes: explore.crashes != Crashes::None,
             recovery_cuts: explore.recovery_crashes,
+            unreadable: explore.unreadable,
             wanted: exploration.wanted(),
             system,
         })

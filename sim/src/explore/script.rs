@@ -1,6 +1,7 @@
 //! Taking given power cuts, and no others: those of a counterexample file, or those that a violation
 //! on undecided disks has been boiled down to.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -28,8 +29,8 @@ pub(crate) struct ScriptedCut {
 pub(crate) enum Leaves {
     /// What a file says, in words that have to fit.
     Told(PowerCut),
-    /// These images. The hint says how the choice may begin.
-    Images(Vec<Image>, Vec<Vec<usize>>),
+    /// These images, with unreadable sectors. The hint says how the choice may begin.
+    Images(Vec<Image>, Vec<Vec<usize>>, Vec<BTreeSet<u64>>),
 }
 
 impl Script {
@@ -56,13 +57,20 @@ impl Cuts {
         }
         let options = match &cut.leaves {
             Leaves::Told(told) => told_options(told, &point.spaces),
-            Leaves::Images(images, hints) => {
+            Leaves::Images(images, hints, _) => {
                 let mut each = point.spaces.iter().zip(images).zip(hints);
                 each.try_fold(Vec::new(), |mut options, ((space, image), hint)| {
                     options.push(space.choice_for(image, hint)?);
                     Some(options)
                 })
             }
+        };
+        let unreadable = match &cut.leaves {
+            Leaves::Told(told) => {
+                let disks = told.disks.iter();
+                disks.map(|disk| disk.unreadable.iter().copied().collect()).collect()
+            }
+            Leaves::Images(_, _, unreadable) => unreadable.clone(),
         };
         let Some(options) = options else {
             self.misfit = Some(format!(
@@ -78,6 +86,7 @@ impl Cuts {
             session: point.session(),
             spaces: Arc::clone(&point.spaces),
             taken: Taken::All(assignment),
+            unreadable,
         });
         let answer = self.one_image(point, images, report);
         self.chain.pop();

@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use crate::crash::Unreadable;
 use crate::disk::CrashSpace;
 use crate::exec::Step;
 use crate::explore::cuts::{Cuts, Point, Reach, Violation};
@@ -196,8 +197,11 @@ impl<'a> Search<'a> {
         if self.only_step.is_some_and(|only| only != before.step) {
             return ControlFlow::Continue(());
         }
+        let unreadable = (self.plan.unreadable > 0)
+            .then(|| Unreadable::new(self.plan.unreadable, &before.spaces));
         let point = Point {
             at: before.step as u64,
+            unreadable,
             spaces: before.spaces.into(),
             obligations: execution.obligations(self.plan),
             asked: self.plan.system.queries().into(),

@@ -36,6 +36,9 @@ pub struct Explore {
     /// The most crash states of one crash point that are enumerated; beyond it they are sampled
     /// and the verdict is `Incomplete`.
     pub paths_max: u64,
+    /// How many of the sectors that the first power cut leaves undecided may be unreadable after it,
+    /// until they are written again.
+    pub unreadable: u32,
     /// What may fail.
     pub faults: Faults,
     /// How many guest requests may be given up by their clients in one execution.

@@ -119,6 +119,7 @@ pub(super) struct Explore {
     pub(super) crashes: Spanned<TextOr<SampledCrashes>>,
     pub(super) recovery_crashes: Option<Number>,
     pub(super) paths_max: Option<Number>,
+    pub(super) unreadable: Option<Number>,
     pub(super) faults: Option<AnyFaults>,
     #[serde(default)]
     pub(super) fault: Vec<Spanned<PlacedFault>>,
@@ -198,6 +199,8 @@ pub(super) struct Crash {
     pub(super) session: Number,
     pub(super) at: Number,
     pub(super) disks: Spanned<BTreeMap<Text, Vec<Left>>>,
+    #[serde(default)]
+    pub(super) unreadable: BTreeMap<Text, Vec<Number>>,
 }
 
 #[derive(Debug, serde::Deserialize)]

@@ -39,7 +39,7 @@
 //! | `[explore]` | `schedules` | `"exhaustive"`, `"fifo"` or `{ random = COUNT, seed = SEED }` |
 //! | | `ready` | \[`"any"`\] or `"macro-step"` |
 //! | | `crashes` | `"exact"`, `"none"` or `{ sampled = COUNT, seed = SEED }` |
-//! | | `recovery_crashes`, `paths_max`, `cancel` | \[0\], \[65536\], \[0\] |
+//! | | `recovery_crashes`, `paths_max`, `unreadable`, `cancel` | \[0\], \[65536\], \[0\], \[0\] |
 //! | | `faults` | `{ errors = COUNT, kinds = ["read", ...], error = ["eio", "enospc"], permanent = false, disks = [...] }` |
 //! | `[[explore.fault]]` | `disk`, then `bad_sector`, or `on`, `nth`, `permanent` and one of `fail`, `corrupt`, `misdirect` | without `nth` any request of the kind, under the budget of `faults` |
 //! | `[expect]` | `verdict` | `"holds"`, `"violated"` or `"incomplete"` |

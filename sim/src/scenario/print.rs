@@ -256,6 +256,9 @@ impl Printer {
         if explore.paths_max != Explore::PATHS_MAX {
             self.key("paths_max", explore.paths_max);
         }
+        if explore.unreadable != 0 {
+            self.key("unreadable", explore.unreadable);
+        }
         if explore.faults.any.errors != 0 {
             self.key("faults", any_fault(&explore.faults.any));
         }
@@ -328,6 +331,12 @@ impl Printer {
                 self.key(&disk.disk, "[]");
             } else {
                 self.lines(&disk.disk, disk.left.iter().map(left));
+            }
+        }
+        if cut.disks.iter().any(|disk| !disk.unreadable.is_empty()) {
+            self.section("[replay.crash.unreadable]");
+            for disk in cut.disks.iter().filter(|disk| !disk.unreadable.is_empty()) {
+                self.list(&disk.disk, disk.unreadable.iter().map(u64::to_string));
             }
         }
     }

@@ -36,6 +36,8 @@ pub struct DiskLeft {
     pub disk: String,
     /// One entry per variable of the crash space, in its order.
     pub left: Vec<Left>,
+    /// The sectors that cannot be read afterwards, in order.
+    pub unreadable: Vec<u64>,
 }
 
 /// What is left of one thing that a power cut decides about.

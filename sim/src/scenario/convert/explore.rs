@@ -46,9 +46,21 @@ pub(super) fn explore(shape: &file::Explore, disks: &[DiskSpec]) -> Result<Explo
         crashes: crashes(&shape.crashes)?,
         recovery_crashes: shape.recovery_crashes.as_ref().map_or(Ok(0), small)?,
         paths_max: shape.paths_max.as_ref().map_or(Ok(Explore::PATHS_MAX), positive)?,
+        unreadable: shape.unreadable.as_ref().map_or(Ok(0), |count| unreadable(count, shape))?,
         faults: Faults { any, placed },
         cancel: shape.cancel.as_ref().map_or(Ok(0), small)?,
     })
+}
+
+/// A budget that only the exact search knows.
+fn unreadable(count: &file::Number, shape: &file::Explore) -> Result<u32> {
+    match shape.crashes.get_ref() {
+        TextOr::Text(text) if text == "exact" => small(count),
+        _ => {
+            let problem = "unreadable sectors without exact crash states".to_owned();
+            Err(Problem::at(count, problem, "expected `crashes = \"exact\"` beside it"))
+        }
+    }
 }
 
 fn schedules(shape: &Spanned<TextOr<file::RandomSchedules>>) -> Result<Schedules> {

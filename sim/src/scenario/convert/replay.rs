@@ -34,7 +34,7 @@ fn choice(shape: &file::Choice) -> Result<TracedChoice> {
 
 fn power_cut(shape: &file::Crash, disks: &[&str]) -> Result<PowerCut> {
     let given = shape.disks.get_ref();
-    for name in given.keys() {
+    for name in given.keys().chain(shape.unreadable.keys()) {
         if !disks.contains(&name.get_ref().as_str()) {
             return Err(unknown(name, "disk", disks.iter().copied()));
         }
@@ -46,7 +46,10 @@ fn power_cut(shape: &file::Crash, disks: &[&str]) -> Result<PowerCut> {
             return Err(Problem::at(&shape.at, problem, "expected every disk of the system"));
         };
         let left = left.iter().map(left_of).collect::<Result<_>>()?;
-        Ok(DiskLeft { disk: name.to_owned(), left })
+        let unreadable = shape.unreadable.iter().find(|(key, _)| key.get_ref() == name);
+        let unreadable = unreadable.map_or(&[][..], |(_, sectors)| sectors);
+        let unreadable = unreadable.iter().map(|sector| *sector.get_ref()).collect();
+        Ok(DiskLeft { disk: name.to_owned(), left, unreadable })
     };
     Ok(PowerCut {
         session: small(&shape.session)?,

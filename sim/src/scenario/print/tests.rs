@@ -202,15 +202,16 @@ fn explore(disks: Vec<String>) -> impl Strategy<Value = Explore> {
         let placed = vec(placed(disks.clone(), any.errors), 0..3);
         placed.prop_map(move |placed| Faults { any: any.clone(), placed })
     });
-    (schedules, ready, crashes, 0..3u32, paths_max, faults, 0..3u32).prop_map(
-        |(schedules, ready, crashes, recovery_crashes, paths_max, faults, cancel)| Explore {
+    (schedules, ready, crashes, 0..3u32, paths_max, faults, (0..3u32, 0..3u32)).prop_map(
+        |(schedules, ready, crashes, recovery_crashes, paths_max, faults, counts)| Explore {
             schedules,
             ready,
             crashes,
             recovery_crashes,
             paths_max,
+            unreadable: if crashes == Crashes::Exact { counts.1 } else { 0 },
             faults,
-            cancel,
+            cancel: counts.0,
         },
     )
 }
@@ -225,7 +226,7 @@ fn replay(disks: Vec<String>) -> impl Strategy<Value = Replay> {
             of: option + more,
             label,
         });
-    let left = vec(vec(left, 0..3), disks.len());
+    let left = vec((vec(left, 0..3), vec(0..99u64, 0..3)), disks.len());
     let cut = (1..4u32, 0..1000u64, left).prop_map(move |(session, at, left)| PowerCut {
         session,
         at,
@@ -233,7 +234,7 @@ fn replay(disks: Vec<String>) -> impl Strategy<Value = Replay> {
             .iter()
             .cloned()
             .zip(left)
-            .map(|(disk, left)| DiskLeft { disk, left })
+            .map(|(disk, (left, unreadable))| DiskLeft { disk, left, unreadable })
             .collect(),
     });
     (select(Invariant::ALL), text(), vec(choice, 0..4), vec(cut, 0..3)).prop_map(
