@@ -11,7 +11,7 @@ use plugpull_engine::{ByteRange, SECTOR};
 
 use crate::crash::{CrashPoint, LazyDisks, Path};
 use crate::disk::Image;
-use crate::explore::cuts::{Cuts, Method, Report};
+use crate::explore::cuts::{Cuts, Report};
 use crate::explore::leaf::{Part, Recovered, run};
 use crate::oracle::{Finding, Obligations};
 use crate::verdict::Invariant;
@@ -36,13 +36,11 @@ pub(super) struct Answers {
     /// The answers of the others; kept where something follows that needs them.
     open: Vec<Answer>,
     keep: bool,
-    /// Whether every answer was seen.
-    pub(super) complete: bool,
 }
 
 impl Answers {
     pub(super) fn new(content: Image, keep: bool) -> Self {
-        Self { content, decided: Vec::new(), open: Vec::new(), keep, complete: true }
+        Self { content, decided: Vec::new(), open: Vec::new(), keep }
     }
 
     fn decide(&mut self, range: ByteRange, bytes: &[u8]) {
@@ -135,11 +133,7 @@ impl Cuts {
                 answers.open.push(Answer { range, bytes, path: path.clone(), disks });
             }
             paths += 1;
-            if !path.advance() {
-                break;
-            }
-            if matches!(self.method, Method::Exact { paths_max } if paths == paths_max) {
-                answers.complete = false;
+            if !path.advance() || self.is_too_many(paths) {
                 break;
             }
         }

@@ -173,6 +173,9 @@ pub(crate) struct Cuts {
     pub(super) script: Option<Script>,
     /// What was seen at the crash point at hand, where that is compared with the enumerator.
     pub(super) observed: Option<Observed>,
+    /// Whether, at the crash point at hand, a question about images, a query or a session after it
+    /// has more ways than allowed.
+    pub(super) cut_short: bool,
     /// Whether nothing but observing is asked for.
     pub(super) only_observes: bool,
     /// Invariants that were told already: the first violation of each is enough.
@@ -198,6 +201,7 @@ impl Cuts {
             root: None,
             script: None,
             observed: None,
+            cut_short: false,
             only_observes: false,
             told: BTreeSet::new(),
             misfit: None,
@@ -248,20 +252,21 @@ impl Cuts {
             taken: Taken::Some(point.spaces.iter().cloned().map(Undecided::new).collect()),
             unreadable: Vec::new(),
         });
-        let outer = self.observed.take();
+        let outer = (self.observed.take(), std::mem::take(&mut self.cut_short));
         self.observed = self.cross_checks.then(Observed::default);
         let answer = self.ways(point, &left, paths_max, &mut certificate, report);
-        let observed = std::mem::replace(&mut self.observed, outer);
+        let observed = std::mem::replace(&mut self.observed, outer.0);
+        let complete = !std::mem::replace(&mut self.cut_short, outer.1);
         self.chain.pop();
         self.counts.states += certificate.states();
         self.counts.visited += certificate.sum();
         match answer {
             ControlFlow::Break(()) => ControlFlow::Break(()),
-            ControlFlow::Continue(true) => {
+            ControlFlow::Continue(all) if all && complete => {
                 self.trusted(certificate.verify())?;
                 observed.map_or(ControlFlow::Continue(()), |seen| self.cross_check(point, &seen))
             }
-            ControlFlow::Continue(false) => {
+            ControlFlow::Continue(_) => {
                 self.counts.bounded_points += 1;
                 self.counts.bounded.0 += certificate.sum();
                 self.counts.bounded.1 += certificate.states();
@@ -280,21 +285,17 @@ impl Cuts {
         certificate: &mut Certificate,
         report: Report<'_>,
     ) -> ControlFlow<(), bool> {
-        if !self.look_at_images(left, paths_max, report)? {
-            return ControlFlow::Continue(false);
-        }
+        self.look_at_images(left, report)?;
         let mut path = Path::new();
-        let mut complete = true;
         let mut seen = BTreeSet::new();
         loop {
             let way = self.way(point, left, path, report)?;
-            complete &= way.complete;
             path = way.path;
             self.trusted(path.end())?;
             certificate.add(&way.states);
             seen.insert(path.key());
             if !path.advance() {
-                return ControlFlow::Continue(complete);
+                return ControlFlow::Continue(true);
             }
             if seen.len() as u64 == paths_max {
                 return self.nearest(point, left, paths_max, seen, certificate, report);
@@ -406,19 +407,13 @@ impl Cuts {
             _ => point.unreadable.clone(),
         };
         let left = Left::Images(images, unreadable.filter(|some| !some.found().is_empty()));
-        self.look_at_images(&left, 1, report)?;
+        self.look_at_images(&left, report)?;
         let way = self.way(point, &left, Path::new(), report)?;
         self.trusted(way.path.end())
     }
 
-    /// What holds of the disks before any recovery, question by question; whether every answer to
-    /// every question was seen.
-    fn look_at_images(
-        &mut self,
-        left: &Left,
-        paths_max: u64,
-        report: Report<'_>,
-    ) -> ControlFlow<(), bool> {
+    /// What holds of the disks before any recovery, question by question.
+    fn look_at_images(&mut self, left: &Left, report: Report<'_>) -> ControlFlow<()> {
         let system = Arc::clone(&self.system);
         // What cannot be read is no finding about the bytes.
         let left = &match left {
@@ -440,15 +435,12 @@ impl Cuts {
                     return self.distrust(why);
                 }
                 paths += 1;
-                if !path.advance() {
+                if !path.advance() || self.is_too_many(paths) {
                     break;
-                }
-                if paths == paths_max {
-                    return ControlFlow::Continue(false);
                 }
             }
         }
-        ControlFlow::Continue(true)
+        ControlFlow::Continue(())
     }
 
     /// Disks that a run after a power cut starts on.
@@ -480,6 +472,13 @@ impl Cuts {
         if let Some(observed) = &mut self.observed {
             observe(observed);
         }
+    }
+
+    /// Whether no more ways of a query or a session may be taken; that is noted.
+    pub(super) fn is_too_many(&mut self, paths: u64) -> bool {
+        let Method::Exact { paths_max } = self.method else { return false };
+        self.cut_short |= paths >= paths_max;
+        paths >= paths_max
     }
 
     /// Goes on if something is as it must be.

@@ -21,8 +21,6 @@ pub(super) struct Way {
     pub(super) path: Path,
     /// How many crash states go this way.
     pub(super) states: BigUint,
-    /// Whether every query was answered in every way.
-    pub(super) complete: bool,
 }
 
 /// A device that has recovered on some disks.
@@ -49,7 +47,6 @@ impl Cuts {
         let path = world.path();
         let states = world.with_disks(|disks| disks.states());
         world.with_disks(|disks| self.narrow(disks));
-        let mut complete = true;
         match recovered {
             // What a program does that is not deterministic means nothing.
             _ if path.end().is_err() => {}
@@ -63,13 +60,12 @@ impl Cuts {
                 let points = world.take_points();
                 let recovered = Recovered { world, device };
                 let answers = self.read_back(&recovered, point, goes_on, report)?;
-                complete = answers.complete;
                 if goes_on {
                     self.go_on(left, &recovered, points, &answers, point, report)?;
                 }
             }
         }
-        ControlFlow::Continue(Way { path, states, complete })
+        ControlFlow::Continue(Way { path, states })
     }
 
     /// What has to be noted of a run that goes on, or not.
@@ -211,6 +207,7 @@ impl Cuts {
             |answer| answer.path.fixed_so_far(),
         );
         let mut path = fixed;
+        let mut paths = 0;
         loop {
             let world = DirectWorld::new(self.disks(left, path, self.watch(true)));
             let open = self.system.open(world.disks(), world.runtime(), Purpose::Recovery);
@@ -261,7 +258,8 @@ impl Cuts {
                     }
                 }
             }
-            if !path.advance() {
+            paths += 1;
+            if !path.advance() || self.is_too_many(paths) {
                 return ControlFlow::Continue(());
             }
         }

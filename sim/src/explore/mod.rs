@@ -389,7 +389,7 @@ fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts, unmet: &[String
         let (seen, all) = &counts.bounded;
         let how = match (&explore.crashes, counts.losses) {
             (Crashes::Sampled { .. }, _) => "were sampled".to_owned(),
-            (_, None) => "have more ways through a query than paths_max".to_owned(),
+            (_, None) => "have more ways through a query or a session than paths_max".to_owned(),
             (_, Some(losses)) => format!(
                 "have more ways through recovery than paths_max, and were explored up to {losses} \
                  losses from everything kept and from everything lost"
