@@ -40,11 +40,11 @@ impl CellContents {
     /// Only these of the contents, each as `seen`, without repetition.
     pub(crate) fn restricted(
         &self,
-        options: &[usize],
+        options: impl Iterator<Item = usize>,
         seen: impl Fn(&Slice) -> Slice,
     ) -> Arc<Self> {
-        let mut list: Vec<Content> = Vec::with_capacity(options.len());
-        for &option in options {
+        let mut list: Vec<Content> = Vec::new();
+        for option in options {
             let content = &self.contents.list[option];
             let bytes = seen(&content.bytes);
             if list.iter().all(|known| *known.bytes != *bytes) {

@@ -224,15 +224,28 @@ impl ChangeLog {
 
     /// What a power cut may leave, for the ordered model.
     pub(crate) fn ordered_space(&self, beneath: Beneath<'_>) -> OrderedSpace {
-        let layer = Layer::of(beneath, &self.covered);
-        OrderedSpace::new(self.durable.clone(), &self.completed, self.sector_len, self.tear, layer)
+        let (durable, layer) = self.beneath(beneath);
+        OrderedSpace::new(durable, &self.completed, self.sector_len, self.tear, layer)
     }
 
     /// What a power cut may leave, for the atomic-write model.
     pub(crate) fn atomic_write_space(&self, beneath: Beneath<'_>) -> AtomicWriteSpace {
-        let durable = self.durable.clone();
-        let layer = Layer::of(beneath, &self.covered);
+        let (durable, layer) = self.beneath(beneath);
         AtomicWriteSpace::new(durable, &self.completed, &self.in_flight, self.sector_len, layer)
+    }
+
+    /// The durable image, and what an earlier power cut has left undecided in it. Once that is all
+    /// decided it becomes part of the image: sectors that nobody has read, too.
+    fn beneath(&self, start: Beneath<'_>) -> (Durable, Option<Layer>) {
+        let mut durable = self.durable.clone();
+        let layer = Layer::of(start, &self.covered);
+        if let Some((layer, decided)) =
+            layer.as_ref().and_then(|layer| Some((layer, layer.decided()?)))
+        {
+            layer.show(&decided, self.sector_len, &mut durable.image);
+            return (durable, None);
+        }
+        (durable, layer)
     }
 
     /// Which model.

@@ -200,12 +200,16 @@ impl CrashSpace {
         shaped!(self, opened(remaining))
     }
 
-    /// The contents left of each sector that has more than one, where sectors are independent; none
-    /// elsewhere.
-    pub(crate) fn open_contents(&self, remaining: &[Remaining]) -> Vec<(u64, Arc<CellContents>)> {
+    /// The contents left of the `index`-th undecided sector, once nothing hidden is left to ask; none
+    /// where sectors are not independent.
+    pub(crate) fn contents_left(
+        &self,
+        remaining: &[Remaining],
+        index: usize,
+    ) -> Option<Arc<CellContents>> {
         match &*self.shape {
-            Shape::Sectors(shape) => shape.open_contents(remaining),
-            Shape::Ordered(_) | Shape::AtomicWrite(_) => Vec::new(),
+            Shape::Sectors(shape) => Some(shape.contents_left(remaining, index)),
+            Shape::Ordered(_) | Shape::AtomicWrite(_) => None,
         }
     }
 

@@ -315,12 +315,10 @@ impl OrderedSpace {
 
     /// An image of the decided length that is right but for undecided sectors.
     pub(crate) fn opened(&self, remaining: &[Remaining]) -> Image {
-        let loose = self.loose.iter().filter(|&&step| {
-            let variable = self.loose_variable(step);
-            remaining[variable].first() == 1
-        });
-        let loose: Vec<usize> = loose.copied().collect();
-        self.image(self.durable.clone(), *self.decided_cut(remaining), &loose)
+        let cut = self.decided_cut(remaining);
+        let there = |&step: &usize| self.is_there(step, cut, remaining);
+        let loose: Vec<usize> = self.loose.iter().copied().filter(there).collect();
+        self.image(self.durable.clone(), *cut, &loose)
     }
 
     /// Bytes in a sector.

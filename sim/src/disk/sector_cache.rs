@@ -195,8 +195,8 @@ impl SectorCache {
         let Self { cells, durable, grain, .. } = self;
         for part in extents.iter().flat_map(|extent| extent.parts(grain.sector_len)) {
             let base = || {
-                let open = beneath.and_then(|start| start.open_sector(part.sector));
-                Cell::new(open.unwrap_or_else(|| vec![sector_of(durable, part.sector, *grain)]))
+                let unknown = beneath.and_then(|start| start.unknown_sector(part.sector));
+                Cell::new(unknown.unwrap_or_else(|| vec![sector_of(durable, part.sector, *grain)]))
             };
             let cell = cells.entry(part.sector).or_insert_with(base);
             cell.push(Patch { request, span, start: part.start, bytes: part.bytes });

@@ -126,13 +126,21 @@ impl SectorSpace {
         space
     }
 
-    /// Adds the sectors without a cell that an earlier power cut has left undecided.
+    /// Adds the sectors without a cell that reads cannot tell since an earlier power cut.
     fn show_through(&mut self, cells: &BTreeMap<u64, Cell>, beneath: Beneath<'_>) {
         let Some(start) = beneath else { return };
         let before = self.sectors.len();
-        for (index, contents) in start.open_contents() {
-            if !cells.contains_key(&index) {
-                self.sectors.push(Sector::new(index, vec![contents]));
+        for (index, contents) in start.unknown_contents() {
+            if cells.contains_key(&index) {
+                continue;
+            }
+            match &contents.contents.list[..] {
+                // Nobody has looked, but there is nothing to find out.
+                [only] => {
+                    let offset = index * self.unit();
+                    write_clipped(&mut self.durable, offset, &only.bytes);
+                }
+                _ => self.sectors.push(Sector::new(index, vec![contents])),
             }
         }
         if self.sectors.len() > before {
@@ -306,33 +314,20 @@ impl SectorSpace {
         self.cut_image(length)
     }
 
-    /// The contents that are left of each sector with more than one, once nothing hidden is left to
+    /// The contents that are left of the `index`-th undecided sector, once nothing hidden is left to
     /// ask.
-    pub(crate) fn open_contents(&self, remaining: &[Remaining]) -> Vec<(u64, Arc<CellContents>)> {
-        let hidden = self.hidden_variables();
+    pub(crate) fn contents_left(&self, remaining: &[Remaining], index: usize) -> Arc<CellContents> {
+        let sector = &self.sectors[index];
         let (context, length) = self.context(remaining);
-        let mut open = Vec::new();
-        for (sector, remaining) in self.sectors.iter().zip(&remaining[hidden..]) {
-            if remaining.count() == 1 {
-                continue;
-            }
-            let len = self.visible_len(sector.index, length.len);
-            let contents = sector.contents(context);
-            let list = &contents.contents.list;
-            if len == self.grain.sector_len && remaining.count() == list.len() {
-                let arc = sector.contexts.get(context).unwrap_or(&sector.contexts[0]);
-                open.push((sector.index, Arc::clone(arc)));
-                continue;
-            }
-            let mut options: Vec<usize> =
-                remaining.iter().map(|option| (option as usize).min(list.len() - 1)).collect();
-            options.dedup();
-            let restricted = contents.restricted(&options, |bytes| clipped(bytes.clone(), len));
-            if restricted.contents.list.len() > 1 {
-                open.push((sector.index, restricted));
-            }
+        let remaining = &remaining[self.hidden_variables() + index];
+        let len = self.visible_len(sector.index, length.len);
+        let contents = sector.contents(context);
+        if len == self.grain.sector_len && remaining.count() == sector.options {
+            return Arc::clone(contents);
         }
-        open
+        let last = contents.contents.list.len() - 1;
+        let options = remaining.iter().map(|option| (option as usize).min(last));
+        contents.restricted(options, |bytes| clipped(bytes.clone(), len))
     }
 
     /// The option of a sector's variable that gives this content, if one of `remaining` does.
@@ -540,7 +535,7 @@ impl Sector {
         Self { index, options: options.expect("at least one context"), contexts }
     }
 
-    fn contents(&self, context: usize) -> &CellContents {
+    fn contents(&self, context: usize) -> &Arc<CellContents> {
         self.contexts.get(context).unwrap_or(&self.contexts[0])
     }
 

@@ -92,15 +92,19 @@ impl Start {
         }
     }
 
-    /// The contents that are left of each sector with more than one, where sectors are independent.
-    pub(crate) fn open_contents(&self) -> Vec<(u64, Arc<CellContents>)> {
-        self.undecided.open_contents()
+    /// The contents that are left of each sector that reads cannot tell, where sectors are
+    /// independent. That may be just one, which follows from what was asked about others.
+    pub(crate) fn unknown_contents(&self) -> impl Iterator<Item = (u64, Arc<CellContents>)> + '_ {
+        let unknown = (0..self.sectors.len()).filter(|&index| self.unknown[index]);
+        unknown
+            .filter_map(|index| Some((self.sectors[index], self.undecided.contents_left(index)?)))
     }
 
-    /// The contents that are left of one sector, if there is more than one.
-    pub(crate) fn open_sector(&self, sector: u64) -> Option<Vec<Slice>> {
-        self.sectors.binary_search(&sector).ok()?;
-        Some(self.undecided.candidates(sector)).filter(|contents| contents.len() > 1)
+    /// The contents that are left of one sector, if reads cannot tell which it has.
+    pub(crate) fn unknown_sector(&self, sector: u64) -> Option<Vec<Slice>> {
+        let index = self.sectors.binary_search(&sector).ok()?;
+        let contents = self.unknown[index].then(|| self.undecided.contents_left(index))??;
+        Some(contents.contents.list.iter().map(|content| content.bytes.clone()).collect())
     }
 
     /// What is known not to be the case.
@@ -120,18 +124,21 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    /// What lies beneath when durable changes have covered some sectors; none if nothing is
-    /// undecided there.
+    /// What lies beneath when durable changes have covered some sectors.
     pub(crate) fn of(start: Beneath<'_>, covered: &Arc<BTreeSet<u64>>) -> Option<Self> {
         let undecided = &start?.undecided;
-        if undecided.is_decided() {
-            return None;
-        }
         Some(Self {
             space: undecided.space().clone(),
             remaining: undecided.remaining().to_vec(),
             covered: Arc::clone(covered),
         })
+    }
+
+    /// The only choice that is left, if there is just one.
+    pub(crate) fn decided(&self) -> Option<Vec<usize>> {
+        let only =
+            |remaining: &Remaining| (remaining.count() == 1).then_some(remaining.first() as usize);
+        self.remaining.iter().map(only).collect()
     }
 
     pub(crate) fn space(&self) -> &CrashSpace {

@@ -350,6 +350,8 @@ impl DiskState {
             OpKind::Read => false,
             _ if flushes && self.rules.flush_counts => true,
             OpKind::Flush => false,
+            // A discard after which everything reads as before is nothing to the cache.
+            OpKind::Discard if self.discard.is_none() => false,
             OpKind::Write | OpKind::Discard | OpKind::Resize => {
                 self.rules.durable_when_complete || self.cache.may_settle(id)
             }

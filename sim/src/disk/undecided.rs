@@ -198,24 +198,9 @@ impl Undecided {
         }
     }
 
-    /// The contents that a sector may have, where sectors are independent.
-    #[must_use]
-    pub(crate) fn candidates(&self, sector: u64) -> Vec<Slice> {
-        let Some(question) = self.space.sector_question(&self.remaining, sector) else {
-            return vec![self.bytes(sector)];
-        };
-        let question = self.possible(question);
-        let contents = question.groups.iter().map(|group| {
-            let mut decided = self.clone();
-            decided.remaining[question.variable] = group.clone();
-            decided.bytes(sector)
-        });
-        contents.collect()
-    }
-
-    /// See [`super::sector_space::SectorSpace::open_contents`].
-    pub(crate) fn open_contents(&self) -> Vec<(u64, Arc<CellContents>)> {
-        self.space.open_contents(&self.remaining)
+    /// See [`super::sector_space::SectorSpace::contents_left`].
+    pub(crate) fn contents_left(&self, index: usize) -> Option<Arc<CellContents>> {
+        self.space.contents_left(&self.remaining, index)
     }
 
     /// The sectors that a clause speaks of: what is written there has to be looked at first.

@@ -164,7 +164,7 @@ pub(crate) fn choices(space: &CrashSpace) -> impl Iterator<Item = Vec<usize>> + 
 }
 
 /// The bytes of an image in text form.
-fn bytes(text: &str, unit: usize) -> Vec<u8> {
+pub(crate) fn bytes(text: &str, unit: usize) -> Vec<u8> {
     text.bytes()
         .filter(|&letter| letter != b'-')
         .flat_map(|letter| {
@@ -181,7 +181,7 @@ fn bytes(text: &str, unit: usize) -> Vec<u8> {
 }
 
 /// The text form of an image.
-fn text(bytes: &[u8], unit: usize) -> String {
+pub(crate) fn text(bytes: &[u8], unit: usize) -> String {
     if bytes.is_empty() {
         return "-".to_owned();
     }

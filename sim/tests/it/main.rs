@@ -6,3 +6,5 @@ mod disk_requests;
 mod disk_truth_table;
 mod executor;
 mod real_images;
+mod second_power_cut;
+mod self_check;
