@@ -61,16 +61,6 @@ impl Start {
             .map(|(&sector, _)| sector)
     }
 
-    /// The sectors that reads cannot tell although, because of clauses, they are decided.
-    pub(crate) fn decided_by_clauses(&self) -> Vec<u64> {
-        if !self.undecided.had_clauses() {
-            return Vec::new();
-        }
-        let unknown = self.sectors.iter().zip(&self.unknown).filter(|(_, unknown)| **unknown);
-        let sectors = unknown.map(|(&sector, _)| sector);
-        sectors.filter(|&sector| self.undecided.is_sector_decided(sector)).collect()
-    }
-
     /// Those of some contents whose sectors reads cannot tell.
     pub(crate) fn open_among(&self, contents: &[(u64, Slice)]) -> Vec<(u64, Slice)> {
         let unknown = |(sector, _): &&(u64, Slice)| self.unknown_in(*sector..*sector + 1).is_some();

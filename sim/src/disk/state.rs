@@ -130,19 +130,6 @@ impl DiskState {
         }
     }
 
-    /// What is known not to be the case may decide sectors that nobody has asked for.
-    fn know_what_is_decided(&mut self) {
-        self.space.take();
-        let Some(start) = &mut self.start else { return };
-        for sector in start.decided_by_clauses() {
-            let content = start.undecided.bytes(sector);
-            start.know(sector..sector + 1);
-            let offset = sector * self.spec.sector_len as u64;
-            write_clipped(&mut self.visible, offset, &content);
-            self.cache.decide(sector, &content);
-        }
-    }
-
     /// Decides a question that was asked last: only what is in its `group`-th group remains.
     ///
     /// # Panics
@@ -150,7 +137,7 @@ impl DiskState {
     pub fn answer(&mut self, question: &Question, group: usize) {
         let start = self.start.as_mut().expect("something is undecided");
         start.undecided.answer(question, group);
-        self.know_what_is_decided();
+        self.space.take();
     }
 
     /// The contents that a sector may have, nothing hidden being left to ask; more than one only
@@ -160,10 +147,10 @@ impl DiskState {
     pub(crate) fn candidates(&self, sector: u64) -> Option<Vec<Slice>> {
         let unit = self.spec.sector_len;
         match &self.start {
-            Some(start) if start.unknown_in(sector..sector + 1).is_some() => start
-                .undecided
-                .has_independent_sectors()
-                .then(|| start.undecided.candidates(sector)),
+            Some(start) if start.unknown_in(sector..sector + 1).is_some() => {
+                let independent = start.undecided.has_independent_sectors();
+                independent.then(|| start.unknown_sector(sector))?
+            }
             _ => {
                 let bytes = self.visible.bytes(sector * unit as u64, unit);
                 Some(vec![Slice::new(bytes.into())])
@@ -188,7 +175,7 @@ impl DiskState {
         let Some(start) = &mut self.start else { return };
         let open = start.open_among(contents);
         assert!(start.undecided.assume(&open), "contents that are not allowed");
-        self.know_what_is_decided();
+        self.space.take();
     }
 
     /// From now on none of these combinations of contents is there as a whole; whether anything is
@@ -202,7 +189,7 @@ impl DiskState {
             }
         }
         start.undecided = left;
-        self.know_what_is_decided();
+        self.space.take();
         true
     }
 

@@ -27,8 +27,6 @@ pub struct Undecided {
     remaining: Vec<Remaining>,
     /// Options, as (variable, option), that are not all taken. Each has at least two.
     forbidden: Vec<Arc<[(usize, u32)]>>,
-    /// Whether there ever was one.
-    had_clauses: bool,
 }
 
 /// Which of several images that make no difference is taken.
@@ -45,7 +43,7 @@ impl Undecided {
     #[must_use]
     pub fn new(space: CrashSpace) -> Self {
         let remaining = space.initial();
-        let mut undecided = Self { remaining, forbidden: Vec::new(), had_clauses: false, space };
+        let mut undecided = Self { remaining, forbidden: Vec::new(), space };
         let clauses = undecided.space.clauses().to_vec();
         for clause in clauses {
             assert!(undecided.forbid_contents(&clause), "a power cut leaves something");
@@ -213,16 +211,6 @@ impl Undecided {
         }
     }
 
-    /// Whether combinations of contents were ever ruled out.
-    pub(crate) fn had_clauses(&self) -> bool {
-        self.had_clauses
-    }
-
-    /// Whether one content of a sector is left.
-    pub(crate) fn is_sector_decided(&self, sector: u64) -> bool {
-        self.space.sector_question(&self.remaining, sector).is_none()
-    }
-
     /// Whether each sector is decided about for itself.
     pub(crate) fn has_independent_sectors(&self) -> bool {
         self.space.has_independent_sectors()
@@ -267,7 +255,6 @@ impl Undecided {
             }
         }
         self.forbidden.push(literals.into());
-        self.had_clauses = true;
         let possible = self.is_possible();
         if possible {
             self.forget_settled_clauses();
