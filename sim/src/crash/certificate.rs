@@ -13,18 +13,26 @@ use num_bigint::BigUint;
 pub struct Certificate {
     states: BigUint,
     sum: BigUint,
+    ways: u64,
 }
 
 impl Certificate {
     /// For a crash point with so many states, none of them seen.
     #[must_use]
     pub fn new(states: BigUint) -> Self {
-        Self { states, sum: BigUint::ZERO }
+        Self { states, sum: BigUint::ZERO, ways: 0 }
     }
 
     /// Adds the states that one way stands for.
     pub fn add(&mut self, states: &BigUint) {
         self.sum += states;
+        self.ways += 1;
+    }
+
+    /// How many ways there were so far.
+    #[must_use]
+    pub fn ways(&self) -> u64 {
+        self.ways
     }
 
     /// The states that exist.
@@ -48,9 +56,8 @@ impl Certificate {
             return Ok(());
         }
         Err(format!(
-            "the certificate does not add up: the ways through recovery stand for {} crash states, \
-             and there are {}",
-            self.sum, self.states
+            "the certificate does not add up: {} ways stand for {} crash states, and there are {}",
+            self.ways, self.sum, self.states
         ))
     }
 }
@@ -63,7 +70,7 @@ mod tests {
     fn it_has_to_add_up() {
         let mut certificate = Certificate::new(BigUint::from(3_u32));
         certificate.add(&BigUint::from(2_u32));
-        assert!(certificate.verify().unwrap_err().contains("stand for 2 crash states"));
+        assert!(certificate.verify().unwrap_err().contains("1 ways stand for 2 crash states"));
         certificate.add(&BigUint::from(1_u32));
         assert_eq!(certificate.verify(), Ok(()));
         certificate.add(&BigUint::from(1_u32));

@@ -208,6 +208,12 @@ impl LazyDisks {
         self.complete(disk, id)
     }
 
+    /// Whether no request can ask anything.
+    #[must_use]
+    pub fn is_all_known(&self) -> bool {
+        self.unreadable.is_none() && self.disks.iter().all(DiskState::is_all_known)
+    }
+
     /// Whether a request's answer is known without deciding anything.
     #[must_use]
     pub fn is_known(&self, disk: usize, range: ByteRange) -> bool {

@@ -199,6 +199,12 @@ impl DiskState {
         self.start.as_ref().map(|start| &start.undecided)
     }
 
+    /// Whether reads of any range, and the length, are decided.
+    #[must_use]
+    pub fn is_all_known(&self) -> bool {
+        !self.untouched && !self.has_unknown()
+    }
+
     /// Whether reads of the range see what is decided.
     #[must_use]
     pub fn is_known(&self, range: ByteRange) -> bool {

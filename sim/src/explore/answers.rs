@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use plugpull_engine::{ByteRange, SECTOR};
 
-use crate::crash::{CrashPoint, LazyDisks, Path};
+use crate::crash::{Certificate, CrashPoint, LazyDisks, Path};
 use crate::disk::Image;
 use crate::explore::cuts::{Cuts, Report};
 use crate::explore::leaf::{Part, Recovered, run};
@@ -24,7 +24,7 @@ pub(super) struct Answer {
     /// The way to it, recovery included.
     pub(super) path: Path,
     /// The disks after it.
-    disks: LazyDisks,
+    pub(super) disks: LazyDisks,
 }
 
 /// What was read.
@@ -91,11 +91,17 @@ impl Cuts {
         answers: &mut Answers,
         report: Report<'_>,
     ) -> ControlFlow<()> {
-        let before = recovered.world.with_disks(|disks| disks.clone());
-        recovered.world.with_disks(|disks| disks.path.try_out());
+        // Where nothing can be asked, nothing has to be taken back.
+        let before = recovered.world.with_disks(|disks| {
+            let before = (!disks.is_all_known()).then(|| disks.clone());
+            disks.path.try_out();
+            before
+        });
         let read = self.query(recovered, range);
         let asked = recovered.world.with_disks(|disks| disks.path.end_trial());
-        recovered.world.with_disks(|disks| *disks = before.clone());
+        if let (true, Some(before)) = (asked, &before) {
+            recovered.world.with_disks(|disks| *disks = before.clone());
+        }
         // An error is nobody's in particular until single sectors are asked for.
         let nobodys = matches!(read, Ok(None)) || (read.is_err() && self.observed.is_some());
         let split = nobodys && range.len > SECTOR;
@@ -117,13 +123,17 @@ impl Cuts {
             }
             return ControlFlow::Continue(());
         }
+        let before = before.expect("something was undecided");
         // Recovery is not run again: the disks are where it has left them.
         let mut path = before.path.branch_here();
-        let mut paths = 0;
+        let mut certificate = Certificate::new(before.states());
         loop {
             recovered.world.with_disks(|disks| *disks = before.clone().on(path));
             let read = self.query(recovered, range);
-            recovered.world.with_disks(|disks| self.narrow(disks));
+            recovered.world.with_disks(|disks| {
+                self.narrow(disks);
+                certificate.add(&disks.states());
+            });
             path = recovered.world.path();
             self.trusted(path.end())?;
             if let Some(bytes) = self.judge(range, read, obligations, report)?
@@ -132,8 +142,11 @@ impl Cuts {
                 let disks = recovered.world.with_disks(|disks| disks.clone());
                 answers.open.push(Answer { range, bytes, path: path.clone(), disks });
             }
-            paths += 1;
-            if !path.advance() || self.is_too_many(paths) {
+            if !path.advance() {
+                self.trusted(certificate.verify())?;
+                break;
+            }
+            if self.is_too_many(certificate.ways()) {
                 break;
             }
         }

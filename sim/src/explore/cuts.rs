@@ -420,9 +420,24 @@ impl Cuts {
             Left::Undecided(spaces, _) => Left::Undecided(Arc::clone(spaces), None),
             Left::Images(images, _) => Left::Images(images.clone(), None),
         };
+        // As long as nothing is asked about the disks, they are the same for the next question.
+        let mut shared = None;
         for question in 0..system.image_questions() {
+            let mut disks =
+                shared.take().unwrap_or_else(|| self.disks(left, Path::new(), Watch::Off));
+            let first = system.check_image(question, &mut disks);
+            if disks.path.is_empty() {
+                if let Some(finding) = first {
+                    self.observe(|observed| observed.finding(&finding));
+                    self.narrow(&disks);
+                    self.tell(finding, report)?;
+                }
+                shared = Some(disks);
+                continue;
+            }
             let mut path = Path::new();
-            let mut paths = 0;
+            let states = self.disks(left, Path::new(), Watch::Off).states();
+            let mut certificate = Certificate::new(states);
             loop {
                 let mut disks = self.disks(left, path, Watch::Off);
                 if let Some(finding) = system.check_image(question, &mut disks) {
@@ -430,12 +445,14 @@ impl Cuts {
                     self.narrow(&disks);
                     self.tell(finding, report)?;
                 }
+                certificate.add(&disks.states());
                 path = disks.path;
-                if let Err(why) = path.end() {
-                    return self.distrust(why);
+                self.trusted(path.end())?;
+                if !path.advance() {
+                    self.trusted(certificate.verify())?;
+                    break;
                 }
-                paths += 1;
-                if !path.advance() || self.is_too_many(paths) {
+                if self.is_too_many(certificate.ways()) {
                     break;
                 }
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use num_bigint::BigUint;
 use plugpull_engine::ByteRange;
 
-use crate::crash::{CrashPoint, DirectWorld, Path, Watch};
+use crate::crash::{Certificate, CrashPoint, DirectWorld, Path, Watch};
 use crate::disk::Image;
 use crate::exec::catch;
 use crate::explore::answers::{Answer, Answers};
@@ -206,8 +206,12 @@ impl Cuts {
             || recovered.world.path().fixed_so_far(),
             |answer| answer.path.fixed_so_far(),
         );
+        let states = match &part.answer {
+            Some(answer) => answer.disks.states(),
+            None => recovered.world.with_disks(|disks| disks.states()),
+        };
+        let mut certificate = Certificate::new(states);
         let mut path = fixed;
-        let mut paths = 0;
         loop {
             let world = DirectWorld::new(self.disks(left, path, self.watch(true)));
             let open = self.system.open(world.disks(), world.runtime(), Purpose::Recovery);
@@ -231,7 +235,10 @@ impl Cuts {
             if let Err(why) = path.end() {
                 return self.distrust(why);
             }
-            world.with_disks(|disks| self.narrow(disks));
+            world.with_disks(|disks| {
+                self.narrow(disks);
+                certificate.add(&disks.states());
+            });
             match ran {
                 // A request may fail that had to read what cannot be read.
                 Err(_) if world.with_disks(|disks| disks.failed_reads()) > failed_reads => {}
@@ -258,8 +265,10 @@ impl Cuts {
                     }
                 }
             }
-            paths += 1;
-            if !path.advance() || self.is_too_many(paths) {
+            if !path.advance() {
+                return self.trusted(certificate.verify());
+            }
+            if self.is_too_many(certificate.ways()) {
                 return ControlFlow::Continue(());
             }
         }
