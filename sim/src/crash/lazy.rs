@@ -151,6 +151,15 @@ impl LazyDisks {
         self.complete(disk, id)
     }
 
+    /// What a read of one sector sees: the same as a request, without a copy.
+    pub fn read_sector(&mut self, disk: usize, sector: u64) -> &[u8] {
+        let len = self.disks[disk].spec().sector_len;
+        let op = Op::Read { offset: sector * len as u64, len };
+        self.decide(disk, None);
+        self.decide(disk, Some(&op));
+        &self.disks[disk].visible().part(sector * len as u64)[..len]
+    }
+
     /// Whether a request's answer is known without deciding anything.
     #[must_use]
     pub fn is_known(&self, disk: usize, range: plugpull_engine::ByteRange) -> bool {

@@ -51,9 +51,10 @@ impl AfterCut {
     ) -> Result<Certificate, Broken> {
         let mut certificate = Certificate::new(self.states());
         let mut path = Path::new();
+        let pairs = self.specs.iter().cloned().zip(self.spaces.iter().cloned());
+        let untouched = LazyDisks::after_power_cut(pairs, Path::new(), watch);
         loop {
-            let pairs = self.specs.iter().cloned().zip(self.spaces.iter().cloned());
-            let mut disks = LazyDisks::after_power_cut(pairs, path, watch);
+            let mut disks = untouched.clone().on(path);
             let result = recovery(&mut disks);
             path = disks.path.clone();
             path.end().map_err(Broken)?;
