@@ -4,8 +4,8 @@
 //! `collapse`, with what it took and what it must take. The counts are asserted, here and there; the
 //! times are the best of several runs and include taking stock of the disk.
 //!
-//! The last line runs the self-check of exploration on random programs: another number of programs
-//! is an argument after `--`.
+//! The last line runs the self-check of exploration on random programs. Arguments after `--`: a
+//! number of programs, and part of the name of the cases to run.
 
 use std::time::Duration;
 
@@ -19,31 +19,67 @@ mod self_check;
 use collapse::{Figures, Writer};
 
 fn main() {
-    let programs = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(100_000);
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let programs = words.iter().find_map(|word| word.parse().ok()).unwrap_or(100_000);
+    let name = words.iter().find(|word| word.parse::<u64>().is_err());
+    let chosen = |text: &str| name.is_none_or(|name| text.contains(name));
     line(["case", "states", "paths", "queries", "time", "must take"].map(str::to_owned));
-    small("pointer flip", collapse::pointer_flip, collapse::explore_pointer_flip, (2, 256), 1000);
-    small("log, stop at a hole", collapse::log, collapse::explore_log, (65, 0), 1000);
-    small("bitmap and data", collapse::bitmap, collapse::explore_bitmap, (17, 2176), 5000);
-    all_records();
-    for count in [4, 8, 12, 16] {
-        blocks(count);
+    SMALL.iter().filter(|case| chosen(case.name)).for_each(small);
+    if chosen("scan all records") {
+        all_records();
     }
-    self_check(programs);
+    if chosen("brute force") {
+        [4, 8, 12, 16].into_iter().for_each(blocks);
+    }
+    if chosen("random programs") {
+        self_check(programs);
+    }
 }
 
-/// A case that collapses; so many paths, at most so many queries and microseconds.
-fn small(
-    name: &str,
+/// A case that collapses, and its bar.
+struct Small {
+    name: &'static str,
     prepare: fn() -> Writer,
     explore: fn(&AfterCut) -> Figures,
-    (paths, queries_max): (u64, u64),
-    micros: u64,
-) {
-    let (figures, time) = best(30, prepare, |writer| explore(&writer.cut()));
-    assert_eq!(figures.paths, paths);
-    assert!(figures.queries <= queries_max);
-    let bar = format!("{paths} paths, < {micros} us: {}", met(time.as_micros() < micros.into()));
-    figures_line(name, &figures, time, bar);
+    paths: u64,
+    queries_max: u64,
+    micros_max: u128,
+}
+
+const SMALL: [Small; 3] = [
+    Small {
+        name: "pointer flip",
+        prepare: collapse::pointer_flip,
+        explore: collapse::explore_pointer_flip,
+        paths: 2,
+        queries_max: 256,
+        micros_max: 1000,
+    },
+    Small {
+        name: "log, stop at a hole",
+        prepare: collapse::log,
+        explore: collapse::explore_log,
+        paths: 65,
+        queries_max: 0,
+        micros_max: 1000,
+    },
+    Small {
+        name: "bitmap and data",
+        prepare: collapse::bitmap,
+        explore: collapse::explore_bitmap,
+        paths: 17,
+        queries_max: 2176,
+        micros_max: 5000,
+    },
+];
+
+fn small(case: &Small) {
+    let (figures, time) = best(30, case.prepare, |writer| (case.explore)(&writer.cut()));
+    assert_eq!(figures.paths, case.paths);
+    assert!(figures.queries <= case.queries_max);
+    let is_met = met(time.as_micros() < case.micros_max);
+    let bar = format!("{} paths, < {} us: {is_met}", case.paths, case.micros_max);
+    figures_line(case.name, &figures, time, bar);
 }
 
 /// Ways per second where nothing collapses.

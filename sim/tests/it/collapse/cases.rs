@@ -1,5 +1,7 @@
-//! Small disks after a power cut, and what recovers from it. Recovery is written against [`LazyDisks`] here, without an engine: it decides what it reads, and
-//! no more.
+//! Small disks after a power cut, and what recovers from them. Recovery is written against
+//! [`LazyDisks`] here, without an engine: it decides what it reads, and no more.
+
+use std::ops::ControlFlow;
 
 use num_bigint::BigUint;
 use plugpull_engine::WriteFlags;
@@ -7,8 +9,6 @@ use plugpull_sim::crash::{
     AfterCut, BruteForce, Certificate, CrashExplorer, LazyDisks, Watch, fork,
 };
 use plugpull_sim::disk::{CrashSpace, DiskSpec, DiskState, Image, Op, Outcome, RequestId};
-
-use std::ops::ControlFlow;
 
 /// A disk in use, whose requests are completed at once.
 pub(crate) struct Writer {
