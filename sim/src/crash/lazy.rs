@@ -214,6 +214,19 @@ impl LazyDisks {
         self.unreadable.is_none() && self.disks.iter().all(DiskState::is_all_known)
     }
 
+    /// What a read of one sector sees: the same as a request, without a copy.
+    ///
+    /// # Panics
+    /// If sectors may be unreadable: then a read may fail.
+    pub fn read_sector(&mut self, disk: usize, sector: u64) -> &[u8] {
+        assert!(self.unreadable.is_none(), "a read may fail");
+        let len = self.disks[disk].spec().sector_len;
+        let op = Op::Read { offset: sector * len as u64, len };
+        self.decide(disk, None);
+        self.decide(disk, Some(&op));
+        &self.disks[disk].visible().part(sector * len as u64)[..len]
+    }
+
     /// Whether a request's answer is known without deciding anything.
     #[must_use]
     pub fn is_known(&self, disk: usize, range: ByteRange) -> bool {

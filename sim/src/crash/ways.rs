@@ -63,12 +63,13 @@ impl AfterCut {
     ) -> Result<Certificate, Broken> {
         let mut certificate = Certificate::new(self.states());
         let mut path = Path::new();
+        let pairs = self.specs.iter().cloned().zip(self.spaces.iter().cloned());
+        let mut untouched = LazyDisks::after_power_cut(pairs, Path::new(), watch);
+        if let Some(unreadable) = &self.unreadable {
+            untouched = untouched.with_unreadable(unreadable.clone());
+        }
         loop {
-            let pairs = self.specs.iter().cloned().zip(self.spaces.iter().cloned());
-            let mut disks = LazyDisks::after_power_cut(pairs, path, watch);
-            if let Some(unreadable) = &self.unreadable {
-                disks = disks.with_unreadable(unreadable.clone());
-            }
+            let mut disks = untouched.clone().on(path);
             let result = recovery(&mut disks);
             path = disks.path.clone();
             path.end().map_err(Broken)?;

@@ -185,6 +185,26 @@ impl CrashSpace {
         shaped!(self, sector_question(remaining, at))
     }
 
+    /// The same about the `index`-th undecided sector.
+    pub(crate) fn question_at(&self, remaining: &[Remaining], index: usize) -> Option<Question> {
+        match &*self.shape {
+            Shape::Sectors(shape) => shape.question_at(remaining, index),
+            Shape::Ordered(_) | Shape::AtomicWrite(_) => {
+                self.sector_question(remaining, self.sectors[index])
+            }
+        }
+    }
+
+    /// The content of the `index`-th undecided sector, once nothing is left to ask about it.
+    pub(crate) fn bytes_at(&self, remaining: &[Remaining], index: usize) -> Slice {
+        match &*self.shape {
+            Shape::Sectors(shape) => shape.bytes_at(remaining, index),
+            Shape::Ordered(_) | Shape::AtomicWrite(_) => {
+                self.sector_bytes(remaining, self.sectors[index])
+            }
+        }
+    }
+
     /// The content of a sector of which nothing is left to ask; bytes past the length are zero.
     pub(crate) fn sector_bytes(&self, remaining: &[Remaining], at: u64) -> Slice {
         shaped!(self, sector_bytes(remaining, at))

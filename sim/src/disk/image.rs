@@ -1,5 +1,5 @@
 //! Immutable-by-sharing disk contents: sparse pages, cheap clones, and a key that is kept up to
-//! date with every change.
+//! date with every change unless nobody is going to ask for it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,14 +25,15 @@ static ZERO_PAGE: Page = [0; PAGE_LEN];
 pub struct Image {
     len: u64,
     pages: Arc<BTreeMap<u64, Arc<Page>>>,
-    content_key: u128,
+    /// Kept up to date with every change, or none if it is computed when somebody asks.
+    content_key: Option<u128>,
 }
 
 impl Image {
     /// An image of `len` zero bytes.
     #[must_use]
     pub fn zeroed(len: u64) -> Self {
-        Self { len, pages: Arc::default(), content_key: 0 }
+        Self { len, pages: Arc::default(), content_key: Some(0) }
     }
 
     /// An image with exactly these bytes.
@@ -58,7 +59,21 @@ impl Image {
     /// Identifies length and content, up to a hash collision (128 bits).
     #[must_use]
     pub fn key(&self) -> u128 {
-        self.content_key.wrapping_add(xxh3_128_with_seed(&self.len.to_le_bytes(), 1))
+        let content = self.content_key.unwrap_or_else(|| key_of(&self.pages));
+        content.wrapping_add(xxh3_128_with_seed(&self.len.to_le_bytes(), 1))
+    }
+
+    /// The same, with a key that is kept: asking for it is cheap, changes are not.
+    #[must_use]
+    pub(crate) fn with_key(mut self) -> Self {
+        self.content_key.get_or_insert_with(|| key_of(&self.pages));
+        self
+    }
+
+    /// The same, with a key that is not kept: changes are cheap, asking for it is not.
+    #[must_use]
+    pub(crate) fn without_key(self) -> Self {
+        Self { content_key: None, ..self }
     }
 
     /// What the bytes of a range of whole grains of 512 bytes add to [`Image::key`].
@@ -70,6 +85,14 @@ impl Image {
             let within = usize::try_from(grain % per_page).expect("within a page");
             key.wrapping_add(grain_key(grain / per_page, within, page))
         })
+    }
+
+    /// The bytes from `offset` to the end of the [`PAGE`] that it lies in; bytes past the end are
+    /// zero.
+    #[must_use]
+    pub fn part(&self, offset: u64) -> &[u8] {
+        let (page, start, len) = page_part(offset, PAGE_LEN);
+        &self.page(page)[start..start + len]
     }
 
     /// Fills `buffer` with the bytes from `offset` on; bytes past the end are zero.
@@ -162,7 +185,10 @@ impl Image {
         }
         let pages = Arc::make_mut(&mut self.pages);
         let bytes = Arc::make_mut(pages.entry(page).or_insert_with(|| Arc::new(ZERO_PAGE)));
-        let mut key = self.content_key;
+        let Some(mut key) = self.content_key else {
+            bytes[start..start + data.len()].copy_from_slice(data);
+            return;
+        };
         let mut done = 0;
         while done < data.len() {
             let at = start + done;
@@ -175,7 +201,7 @@ impl Image {
             }
             done += len;
         }
-        self.content_key = key;
+        self.content_key = Some(key);
     }
 }
 
@@ -197,6 +223,14 @@ impl Eq for Image {}
 fn page_part(offset: u64, len: usize) -> (u64, usize, usize) {
     let start = usize::try_from(offset % PAGE).expect("less than a page");
     (offset / PAGE, start, len.min(PAGE_LEN - start))
+}
+
+/// What all grains add to the key of their image.
+fn key_of(pages: &BTreeMap<u64, Arc<Page>>) -> u128 {
+    let grains = pages.iter().flat_map(|(&page, bytes)| {
+        (0..PAGE_LEN / GRAIN).map(move |grain| grain_key(page, grain, bytes))
+    });
+    grains.fold(0, u128::wrapping_add)
 }
 
 /// What one grain adds to the key of its image: zero for zeros, so that sparse and written zeros
@@ -227,6 +261,20 @@ mod tests {
         assert_eq!(a.key(), b.key());
         b.set_len(8704);
         assert_ne!(a.key(), b.key());
+    }
+
+    #[test]
+    fn a_key_that_is_not_kept_is_the_same() {
+        let mut kept = Image::zeroed(8192);
+        kept.write(512, &[7; 1024]);
+        let mut not_kept = kept.clone().without_key();
+        for image in [&mut kept, &mut not_kept] {
+            image.write(1000, &[3; 5000]);
+            image.set_len(5000);
+        }
+        assert_eq!(not_kept.content_key, None);
+        assert_eq!(kept.key(), not_kept.key());
+        assert_eq!(not_kept.with_key().content_key, kept.content_key);
     }
 
     #[test]

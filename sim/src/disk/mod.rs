@@ -35,7 +35,7 @@ pub use crash_space::CrashSpace;
 pub use faults::{Fault, FaultEffect, FaultPlan, Which};
 pub use image::Image;
 pub use recorder::{DiskRequest, Event, History};
-pub use remaining::{Question, Remaining};
+pub use remaining::{Groups, Question, Remaining};
 pub use request::{Op, OpKind, Outcome, Reply, RequestId};
 pub use spec::{DiscardContent, DiskSpec, FailedFlush, GARBAGE, Model};
 pub use state::DiskState;

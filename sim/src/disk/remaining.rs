@@ -84,25 +84,77 @@ pub struct Question {
     /// Index of the variable in its crash space.
     pub variable: usize,
     /// The groups, at least two.
-    pub groups: Vec<Remaining>,
+    pub groups: Groups,
+}
+
+/// Some groups of options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Groups {
+    /// Each option from `first` on for itself, but those from `last` to before `end`, which share
+    /// one.
+    Each {
+        /// The option in the first group.
+        first: u32,
+        /// The first option in the last group.
+        last: u32,
+        /// After the last option.
+        end: u32,
+    },
+    /// Exactly these.
+    Listed(Vec<Remaining>),
+}
+
+impl Groups {
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Each { first, last, .. } => (last - first) as usize + 1,
+            Self::Listed(groups) => groups.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `n`-th of them.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    #[must_use]
+    pub fn nth(&self, n: usize) -> Remaining {
+        match self {
+            &Self::Each { first, last, end } => {
+                let own = first + index(n);
+                assert!(own <= last, "group {n} of {}", self.len());
+                if own == last { Remaining::Range(last, end) } else { Remaining::one(own) }
+            }
+            Self::Listed(groups) => groups[n].clone(),
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = Remaining> + '_ {
+        (0..self.len()).map(|n| self.nth(n))
+    }
 }
 
 impl Question {
     /// A question in which each option of `remaining` below `distinct` is its own group, and what
     /// is left over belongs to the last; none if that is one group.
     pub(crate) fn each(variable: usize, remaining: &Remaining, distinct: usize) -> Option<Self> {
-        let last = index(distinct - 1);
-        let &Remaining::Range(first, end) = remaining else {
-            let groups = remaining.iter().map(Remaining::one).collect();
-            return Some(Self { variable, groups }).filter(|question| question.groups.len() > 1);
+        let groups = match *remaining {
+            Remaining::Range(first, end) => {
+                // The last group has at least one option.
+                let last = index(distinct - 1).clamp(first, end - 1);
+                Groups::Each { first, last, end }
+            }
+            Remaining::Listed(_) => Groups::Listed(remaining.iter().map(Remaining::one).collect()),
         };
-        if first >= last || first + 1 == end {
-            return None;
-        }
-        let own = (first..end.min(last)).map(Remaining::one);
-        let rest = (end > last).then_some(Remaining::Range(last, end));
-        let groups: Vec<Remaining> = own.chain(rest).collect();
-        Some(Self { variable, groups }).filter(|question| question.groups.len() > 1)
+        (groups.len() > 1).then_some(Self { variable, groups })
     }
 
     /// A question whose groups are the remaining options with equal signatures, in the order of
@@ -120,7 +172,7 @@ impl Question {
         groups.sort_unstable();
         let groups: Vec<Remaining> =
             groups.into_iter().map(|options| Remaining::Listed(options.into())).collect();
-        Some(Self { variable, groups }).filter(|question| question.groups.len() > 1)
+        (groups.len() > 1).then_some(Self { variable, groups: Groups::Listed(groups) })
     }
 }
 
@@ -139,7 +191,8 @@ mod tests {
             let remaining = Remaining::Range(first, end);
             for distinct in 1..=5 {
                 let Some(question) = Question::each(0, &remaining, distinct) else { continue };
-                let all: Vec<u32> = question.groups.iter().flat_map(Remaining::iter).collect();
+                let options = |group: Remaining| group.iter().collect::<Vec<u32>>();
+                let all: Vec<u32> = question.groups.iter().flat_map(options).collect();
                 assert_eq!(all, remaining.iter().collect::<Vec<_>>(), "{first}..{end} {distinct}");
                 let content = |option: u32| option.min(index(distinct) - 1);
                 let contents = question.groups.iter().map(|group| {

@@ -269,12 +269,17 @@ impl SectorSpace {
 
     /// What has to be decided about a sector, once nothing hidden is left to ask.
     pub(crate) fn sector_question(&self, remaining: &[Remaining], at: u64) -> Option<Question> {
-        let sector = self.find(at)?;
-        let variable = self.hidden_variables() + sector;
+        self.question_at(remaining, self.find(at)?)
+    }
+
+    /// The same about the `index`-th undecided sector.
+    pub(crate) fn question_at(&self, remaining: &[Remaining], index: usize) -> Option<Question> {
+        let sector = &self.sectors[index];
+        let variable = self.hidden_variables() + index;
         let (context, length) = self.context(remaining);
-        let list = &self.sectors[sector].contents(context).contents.list;
+        let list = &sector.contents(context).contents.list;
         let content = |option: u32| &list[(option as usize).min(list.len() - 1)].bytes;
-        match self.visible_len(at, length.len) {
+        match self.visible_len(sector.index, length.len) {
             0 => None,
             len if len < self.grain.sector_len => {
                 let visible = |option| content(option)[..len].to_vec();
@@ -286,20 +291,22 @@ impl SectorSpace {
 
     /// The content of a sector that no question is left about; bytes past the length are zero.
     pub(crate) fn sector_bytes(&self, remaining: &[Remaining], at: u64) -> Slice {
+        if let Some(index) = self.find(at) {
+            return self.bytes_at(remaining, index);
+        }
+        let image = self.opened(remaining);
+        let whole = Slice::new(image.bytes(at * self.unit(), self.grain.sector_len).into());
+        clipped(whole, self.visible_len(at, self.decided_len(remaining)))
+    }
+
+    /// The same of the `index`-th undecided sector.
+    pub(crate) fn bytes_at(&self, remaining: &[Remaining], index: usize) -> Slice {
+        let sector = &self.sectors[index];
         let (context, length) = self.context(remaining);
-        let len = self.visible_len(at, length.len);
-        let whole = match self.find(at) {
-            Some(sector) => {
-                let list = &self.sectors[sector].contents(context).contents.list;
-                let option = remaining[self.hidden_variables() + sector].first();
-                list[(option as usize).min(list.len() - 1)].bytes.clone()
-            }
-            None => {
-                let image = self.opened(remaining);
-                Slice::new(image.bytes(at * self.unit(), self.grain.sector_len).into())
-            }
-        };
-        clipped(whole, len)
+        let list = &sector.contents(context).contents.list;
+        let option = remaining[self.hidden_variables() + index].first();
+        let whole = list[(option as usize).min(list.len() - 1)].bytes.clone();
+        clipped(whole, self.visible_len(sector.index, length.len))
     }
 
     /// The length, once nothing hidden is left to ask.

@@ -7,6 +7,7 @@
 //! over the contents that are left, elsewhere a [`Layer`] lies beneath the changes.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::bytes::Slice;
@@ -49,16 +50,21 @@ impl Start {
         self.unknown_count > 0
     }
 
-    /// The first sector of a range that reads cannot tell.
-    pub(crate) fn unknown_in(&self, sectors: std::ops::Range<u64>) -> Option<u64> {
-        if self.unknown_count == 0 {
-            return None;
-        }
-        let first = self.sectors.partition_point(|&sector| sector < sectors.start);
-        let here = self.sectors[first..].iter().zip(&self.unknown[first..]);
-        here.take_while(|(sector, _)| **sector < sectors.end)
-            .find(|(_, unknown)| **unknown)
-            .map(|(&sector, _)| sector)
+    /// The index of the first sector from one on that may be undecided.
+    pub(crate) fn first_from(&self, sector: u64) -> usize {
+        self.sectors.partition_point(|&other| other < sector)
+    }
+
+    /// The sector of this index, if it lies before `end`; and whether reads cannot tell it.
+    pub(crate) fn at(&self, index: usize, end: u64) -> Option<(u64, bool)> {
+        let &sector = self.sectors.get(index)?;
+        (sector < end).then(|| (sector, self.unknown[index]))
+    }
+
+    /// Whether reads cannot tell some sector of a range.
+    pub(crate) fn has_unknown_in(&self, sectors: Range<u64>) -> bool {
+        let first = self.first_from(sectors.start);
+        (first..).map_while(|index| self.at(index, sectors.end)).any(|(_, unknown)| unknown)
     }
 
     /// Those of some contents whose sectors reads cannot tell.
@@ -68,17 +74,17 @@ impl Start {
     }
 
     /// From now on reads can tell a sector, because it was decided or overwritten.
-    pub(crate) fn know(&mut self, sectors: std::ops::Range<u64>) {
-        if self.unknown_count == 0 {
-            return;
-        }
-        let first = self.sectors.partition_point(|&sector| sector < sectors.start);
-        for (sector, unknown) in self.sectors[first..].iter().zip(&mut self.unknown[first..]) {
-            if *sector >= sectors.end {
-                break;
-            }
-            self.unknown_count -= usize::from(*unknown);
-            *unknown = false;
+    pub(crate) fn know_at(&mut self, index: usize) {
+        self.unknown_count -= usize::from(self.unknown[index]);
+        self.unknown[index] = false;
+    }
+
+    /// From now on reads can tell all sectors of a range.
+    pub(crate) fn know(&mut self, sectors: Range<u64>) {
+        let mut index = self.first_from(sectors.start);
+        while self.at(index, sectors.end).is_some() {
+            self.know_at(index);
+            index += 1;
         }
     }
 

@@ -6,6 +6,7 @@
 //! that is the business of the cache behind.
 
 use std::cell::OnceCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use plugpull_engine::units::SECTOR;
@@ -26,7 +27,7 @@ use super::undecided::Undecided;
 /// A disk: durable image, volatile cache, requests in flight.
 #[derive(Debug, Clone)]
 pub struct DiskState {
-    spec: DiskSpec,
+    spec: Arc<DiskSpec>,
     rules: Rules,
     faults: Faults,
     /// Counts submissions and completions.
@@ -69,6 +70,7 @@ impl DiskState {
         if let Some(tear) = spec.tear {
             assert!(tear > 0 && 512 % tear == 0, "tears at {tear} bytes");
         }
+        let durable = durable.with_key();
         let fill = |byte| Some(Slice::new(Arc::from(vec![byte; sector_len])));
         let discard = match spec.discard {
             DiscardContent::Zeros => fill(0),
@@ -79,7 +81,7 @@ impl DiskState {
             rules: Rules::of(spec.model),
             faults: Faults::default(),
             moment: 0,
-            visible: durable.clone(),
+            visible: durable.clone().without_key(),
             cache: Cache::new(&spec, durable, None),
             in_flight: Vec::new(),
             discard,
@@ -87,7 +89,7 @@ impl DiskState {
             start: None,
             untouched: false,
             watched: true,
-            spec,
+            spec: Arc::new(spec),
         }
     }
 
@@ -114,20 +116,38 @@ impl DiskState {
             }
             self.touch();
         }
-        let sectors = self.has_unknown().then(|| op.and_then(|op| self.looked_at(op)))??;
+        if !self.has_unknown() {
+            return None;
+        }
+        match op? {
+            &Op::Read { offset, len } => {
+                let range = ByteRange::new(offset, len as u64);
+                self.question_about(range.units(self.spec.sector_len as u64))
+            }
+            op => self.looked_at(op).into_iter().find_map(|sectors| self.question_about(sectors)),
+        }
+    }
+
+    /// What has to be decided next about some sectors, once the length is known.
+    fn question_about(&mut self, sectors: Range<u64>) -> Option<Question> {
         let start = self.start.as_mut().expect("something is unknown");
-        loop {
-            let sector = sectors.iter().find_map(|range| start.unknown_in(range.clone()))?;
-            if let Some(question) = start.undecided.question(sector) {
+        let first = start.first_from(sectors.start);
+        for index in first.. {
+            let (sector, unknown) = start.at(index, sectors.end)?;
+            if !unknown {
+                continue;
+            }
+            if let Some(question) = start.undecided.question_at(index) {
                 return Some(question);
             }
-            let content = start.undecided.bytes(sector);
-            start.know(sector..sector + 1);
+            let content = start.undecided.bytes_at(index);
+            start.know_at(index);
             let offset = sector * self.spec.sector_len as u64;
             write_clipped(&mut self.visible, offset, &content);
             self.cache.decide(sector, &content);
             self.space.take();
         }
+        None
     }
 
     /// Decides a question that was asked last: only what is in its `group`-th group remains.
@@ -209,19 +229,21 @@ impl DiskState {
     #[must_use]
     pub fn is_known(&self, range: ByteRange) -> bool {
         !self.untouched
-            && self.start.as_ref().is_none_or(|start| {
-                start.unknown_in(range.units(self.spec.sector_len as u64)).is_none()
-            })
+            && self
+                .start
+                .as_ref()
+                .is_none_or(|start| !start.has_unknown_in(range.units(self.spec.sector_len as u64)))
     }
 
     /// The length is decided: from here on this is a disk like others, but for some sectors.
     fn touch(&mut self) {
         self.untouched = false;
         let start = self.start.as_deref().expect("an untouched disk has a start");
-        self.visible = start.undecided.opened();
+        let opened = start.undecided.opened();
         if self.watched {
-            self.cache = Cache::new(&self.spec, self.visible.clone(), Some(start));
+            self.cache = Cache::new(&self.spec, opened.clone(), Some(start));
         }
+        self.visible = opened.without_key();
         let len = self.visible.len();
         let start = self.start.as_mut().expect("just seen");
         // Nothing is beyond the end.
@@ -233,9 +255,9 @@ impl DiskState {
         self.start.as_ref().is_some_and(|start| start.has_unknown())
     }
 
-    /// The sectors whose content has to be known for a request: what it reads, and what it
-    /// overwrites or cuts off only in part.
-    fn looked_at(&self, op: &Op) -> Option<Vec<std::ops::Range<u64>>> {
+    /// The sectors whose content has to be known before a change: those that it overwrites or cuts
+    /// off only in part.
+    fn looked_at(&self, op: &Op) -> Vec<Range<u64>> {
         let unit = self.spec.sector_len as u64;
         let edges = |range: ByteRange| {
             let sectors = range.units(unit);
@@ -249,18 +271,12 @@ impl DiskState {
             [first, last].into_iter().chain(in_clause).filter(|range| !range.is_empty()).collect()
         };
         match *op {
-            Op::Read { offset, len } => {
-                let sectors = ByteRange::new(offset, len as u64).units(unit);
-                Some(std::iter::once(sectors).collect())
-            }
-            Op::Write { offset, ref data, .. } => {
-                Some(edges(ByteRange::new(offset, data.len() as u64)))
-            }
-            Op::Discard { offset, len } => Some(edges(ByteRange::new(offset, len))),
+            Op::Write { offset, ref data, .. } => edges(ByteRange::new(offset, data.len() as u64)),
+            Op::Discard { offset, len } => edges(ByteRange::new(offset, len)),
             Op::Resize { len } if len < self.len() => {
-                Some(std::iter::once(len / unit..u64::MAX).collect())
+                std::iter::once(len / unit..u64::MAX).collect()
             }
-            Op::Resize { .. } | Op::Flush => None,
+            Op::Read { .. } | Op::Resize { .. } | Op::Flush => Vec::new(),
         }
     }
 

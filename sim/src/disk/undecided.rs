@@ -16,7 +16,7 @@ use super::bytes::Slice;
 use super::cell::CellContents;
 use super::crash_space::CrashSpace;
 use super::image::Image;
-use super::remaining::{Question, Remaining};
+use super::remaining::{Groups, Question, Remaining};
 use super::sector_space::Clause;
 
 /// See the module.
@@ -82,16 +82,16 @@ impl Undecided {
         Some(question)
     }
 
-    /// What has to be decided next before the content of a sector is known, hidden variables being
-    /// settled; none if it is.
-    pub fn question(&mut self, sector: u64) -> Option<Question> {
+    /// What has to be decided next before the content of the `index`-th undecided sector is known,
+    /// hidden variables being settled; none if it is.
+    pub(crate) fn question_at(&mut self, index: usize) -> Option<Question> {
         loop {
-            let question = self.space.sector_question(&self.remaining, sector)?;
+            let question = self.space.question_at(&self.remaining, index)?;
             let question = self.possible(question);
-            match &question.groups[..] {
-                [only] => self.remaining[question.variable] = only.clone(),
-                _ => return Some(question),
+            if question.groups.len() > 1 {
+                return Some(question);
             }
+            self.remaining[question.variable] = question.groups.nth(0);
         }
     }
 
@@ -111,8 +111,14 @@ impl Undecided {
     /// # Panics
     /// If there is no such group.
     pub fn answer(&mut self, question: &Question, group: usize) {
-        self.remaining[question.variable] = question.groups[group].clone();
+        self.remaining[question.variable] = question.groups.nth(group);
         self.forget_settled_clauses();
+    }
+
+    /// The content of the `index`-th undecided sector, once nothing is left to ask about it.
+    #[must_use]
+    pub(crate) fn bytes_at(&self, index: usize) -> Slice {
+        self.space.bytes_at(&self.remaining, index)
     }
 
     /// The content of a sector of which nothing is left to ask.
@@ -287,10 +293,11 @@ impl Undecided {
         };
         if self.forbidden.iter().any(concerned) {
             let mut trial = self.clone();
-            question.groups.retain(|group| {
+            let possible = question.groups.iter().filter(|group| {
                 trial.remaining[question.variable] = group.clone();
                 trial.is_possible()
             });
+            question.groups = Groups::Listed(possible.collect());
             assert!(!question.groups.is_empty(), "something remains");
         }
         question

@@ -1,5 +1,6 @@
 //! Integration tests of the simulator, one module per part.
 
+mod collapse;
 mod disk_histories;
 mod disk_reference;
 mod disk_requests;
