@@ -69,7 +69,7 @@ impl Start {
 
     /// Those of some contents whose sectors reads cannot tell.
     pub(crate) fn open_among(&self, contents: &[(u64, Slice)]) -> Vec<(u64, Slice)> {
-        let unknown = |(sector, _): &&(u64, Slice)| self.unknown_in(*sector..*sector + 1).is_some();
+        let unknown = |(sector, _): &&(u64, Slice)| self.has_unknown_in(*sector..*sector + 1);
         contents.iter().filter(unknown).cloned().collect()
     }
 

@@ -167,7 +167,7 @@ impl DiskState {
     pub(crate) fn candidates(&self, sector: u64) -> Option<Vec<Slice>> {
         let unit = self.spec.sector_len;
         match &self.start {
-            Some(start) if start.unknown_in(sector..sector + 1).is_some() => {
+            Some(start) if start.has_unknown_in(sector..sector + 1) => {
                 let independent = start.undecided.has_independent_sectors();
                 independent.then(|| start.unknown_sector(sector))?
             }

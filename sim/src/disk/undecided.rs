@@ -231,7 +231,7 @@ impl Undecided {
                 Some((variable, option)) => {
                     let question = self.space.sector_question(&self.remaining, *sector);
                     let group = question.and_then(|question| {
-                        question.groups.into_iter().find(|group| group.contains(option))
+                        question.groups.iter().find(|group| group.contains(option))
                     });
                     if let Some(group) = group {
                         self.remaining[variable] = group;
