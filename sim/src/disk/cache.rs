@@ -1,7 +1,5 @@
 //! The volatile cache of a disk, in the form that its model needs.
 
-use std::sync::Arc;
-
 use super::bytes::{Change, Extent, Slice};
 use super::change_log::{ChangeLog, LogRule};
 use super::contents::Grain;
@@ -37,17 +35,15 @@ macro_rules! either {
 impl Cache {
     /// The empty cache of a disk that durably holds `durable`, but for what an earlier power cut has
     /// left undecided in some sectors.
-    pub(crate) fn new(spec: &DiskSpec, durable: Image, beneath: Beneath<'_>) -> Self {
+    pub(crate) fn new(spec: &DiskSpec, durable: Image, after_cut: bool) -> Self {
         let rule = match spec.model {
             Model::Writeback | Model::Writethrough | Model::LyingFlush => {
                 let grain = Grain { sector_len: spec.sector_len, tear: spec.tear };
-                let open = beneath.map(|start| Arc::clone(start.sectors())).unwrap_or_default();
-                return Self::Sectors(SectorCache::new(durable, grain, open));
+                return Self::Sectors(SectorCache::new(durable, grain));
             }
             Model::Ordered => LogRule::Ordered,
             Model::AtomicWrite => LogRule::AtomicWrite,
         };
-        let after_cut = beneath.is_some();
         Self::Log(ChangeLog::new(rule, durable, spec.sector_len, spec.tear, after_cut))
     }
 

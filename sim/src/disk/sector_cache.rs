@@ -26,14 +26,11 @@ pub(crate) struct SectorCache {
     lengths: Lengths,
     in_flight: BTreeMap<RequestId, Change>,
     gates: Vec<Gate>,
-    /// Sectors that an earlier power cut has left undecided, in order: those that have a cell keep
-    /// it, because without one they would show what was left there.
-    open: Arc<[u64]>,
 }
 
 impl SectorCache {
-    /// A disk that holds `durable` and nothing else, but in `open` sectors.
-    pub(crate) fn new(durable: Image, grain: Grain, open: Arc<[u64]>) -> Self {
+    /// A disk that holds `durable` and nothing else, but for what lies beneath.
+    pub(crate) fn new(durable: Image, grain: Grain) -> Self {
         let mut cache = Self {
             grain,
             lengths: Lengths::new(durable.len(), durable.len()),
@@ -41,7 +38,6 @@ impl SectorCache {
             cells: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             gates: Vec::new(),
-            open,
         };
         let len = cache.durable.len();
         cache.make_room(len);
@@ -214,7 +210,7 @@ impl SectorCache {
         if let Some(content) = cell.settle(&cuts, self.grain) {
             write_clipped(&mut self.durable, sector * unit, &content);
         }
-        if cell.is_decided() && self.open.binary_search(&sector).is_err() {
+        if cell.is_decided() {
             self.cells.remove(&sector);
         }
     }

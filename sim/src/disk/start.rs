@@ -40,11 +40,6 @@ impl Start {
         Self { undecided, sectors, unknown: vec![true; count], unknown_count: count }
     }
 
-    /// The sectors that may be undecided.
-    pub(crate) fn sectors(&self) -> &Arc<[u64]> {
-        &self.sectors
-    }
-
     /// Whether reads cannot tell some sector.
     pub(crate) fn has_unknown(&self) -> bool {
         self.unknown_count > 0

@@ -82,7 +82,7 @@ impl DiskState {
             faults: Faults::default(),
             moment: 0,
             visible: durable.clone().without_key(),
-            cache: Cache::new(&spec, durable, None),
+            cache: Cache::new(&spec, durable, false),
             in_flight: Vec::new(),
             discard,
             space: OnceCell::new(),
@@ -241,7 +241,7 @@ impl DiskState {
         let start = self.start.as_deref().expect("an untouched disk has a start");
         let opened = start.undecided.opened();
         if self.watched {
-            self.cache = Cache::new(&self.spec, opened.clone(), Some(start));
+            self.cache = Cache::new(&self.spec, opened.clone(), true);
         }
         self.visible = opened.without_key();
         let len = self.visible.len();

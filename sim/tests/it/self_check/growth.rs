@@ -15,8 +15,7 @@ pub(crate) fn play(player: &mut Player, act: Act) -> Result<bool, String> {
         }
     };
     let before = player.disks[disk].crash_space();
-    let text = format!("{act:?}");
-    player.play(act);
+    player.play(act.clone());
     let after = player.disks[disk].crash_space();
     if !grows || before.key() == after.key() {
         return Ok(false);
@@ -27,7 +26,7 @@ pub(crate) fn play(player: &mut Player, act: Act) -> Result<bool, String> {
     }
     match lost(&before, &after) {
         0 => Ok(true),
-        count => Err(format!("{count} crash images have become impossible with {text}")),
+        count => Err(format!("{count} crash images have become impossible with {act:?}")),
     }
 }
 

@@ -144,6 +144,11 @@ pub(crate) fn random(
         let disk = random.below(disks.len());
         let (units, sector_units) = disks[disk];
         let shown = random.one_in(2);
+        if changes > 1 && units > 0 && random.one_in(12) {
+            changes -= 2;
+            program.extend(shrink_and_grow(random, disk, units));
+            continue;
+        }
         let step = match random.below(12) {
             0 => Step::Len { disk, shown },
             1 | 2 => Step::SkipIf { bit: index_bit(random), count: 1 + random.below(3) },
@@ -157,6 +162,22 @@ pub(crate) fn random(
         program.push(step);
     }
     program
+}
+
+/// What was cut off is gone, whether or not anybody has looked at it.
+fn shrink_and_grow(random: &mut Random, disk: usize, units: u64) -> Vec<Step> {
+    let short = random.below(index(units)) as u64;
+    let long = short + random.below(index(units - short) + 2) as u64;
+    let change = |request, in_flight| Step::Change { disk, request, in_flight };
+    let mut steps = vec![change(Request::Resize { units: short }, random.one_in(4))];
+    if random.one_in(2) {
+        steps.push(change(Request::Flush, false));
+    }
+    steps.push(change(Request::Resize { units: long }, random.one_in(4)));
+    if random.one_in(3) {
+        steps.push(change(Request::Flush, false));
+    }
+    steps
 }
 
 fn index_bit(random: &mut Random) -> u32 {
