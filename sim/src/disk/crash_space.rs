@@ -15,8 +15,10 @@ use super::undecided::Undecided;
 
 /// All crash images at one crash point: each is one choice of an option for every variable.
 ///
-/// Every choice gives a crash image and every crash image has a choice. Two choices may give the
-/// same image: a sector past a lost growth is gone whatever it held.
+/// Every choice gives a crash image and every crash image has a choice; where an earlier power cut
+/// has left something undecided beneath, that is so for the choices of which an [`Undecided`] of
+/// this space says that they remain. Two choices may give the same image: a sector past a lost
+/// growth is gone whatever it held.
 ///
 /// A clone shares everything.
 #[derive(Debug, Clone)]
@@ -242,6 +244,31 @@ impl CrashSpace {
     ) -> Option<(usize, u32)> {
         match &*self.shape {
             Shape::Sectors(shape) => shape.option_of(remaining, at, content),
+            Shape::Ordered(_) | Shape::AtomicWrite(_) => None,
+        }
+    }
+
+    /// As [`CrashSpace::option_of`], or else the option whose content is most like this one: a torn
+    /// sector has a part of it.
+    pub(crate) fn option_like(
+        &self,
+        remaining: &[Remaining],
+        at: u64,
+        content: &[u8],
+    ) -> Option<(usize, u32)> {
+        match &*self.shape {
+            Shape::Sectors(shape) => shape
+                .option_of(remaining, at, content)
+                .or_else(|| shape.option_like(remaining, at, content)),
+            Shape::Ordered(_) | Shape::AtomicWrite(_) => None,
+        }
+    }
+
+    /// The variable and option that stand for this content of a sector, whatever the length turns
+    /// out to be, where [sectors are independent](CrashSpace::has_independent_sectors).
+    pub(crate) fn literal(&self, at: u64, content: &[u8]) -> Option<(usize, u32)> {
+        match &*self.shape {
+            Shape::Sectors(shape) => shape.literal(at, content),
             Shape::Ordered(_) | Shape::AtomicWrite(_) => None,
         }
     }

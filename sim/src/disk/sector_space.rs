@@ -16,7 +16,7 @@ use super::cell::{Cell, CellContents};
 use super::contents::{Grain, Patch};
 use super::image::Image;
 use super::lengths::{LengthOption, LengthOptions, Lengths};
-use super::remaining::{Question, Remaining};
+use super::remaining::{Question, Remaining, index};
 use super::request::RequestId;
 use super::sector_cache::cut_patch;
 use super::start::Beneath;
@@ -386,6 +386,36 @@ impl SectorSpace {
             }
             (self.realize(&choice) == *image).then_some(choice)
         })
+    }
+
+    /// The option that shares the longest beginning or end with this content.
+    pub(crate) fn option_like(
+        &self,
+        remaining: &[Remaining],
+        at: u64,
+        content: &[u8],
+    ) -> Option<(usize, u32)> {
+        let sector = self.find(at)?;
+        let variable = self.hidden_variables() + sector;
+        let (context, _) = self.context(remaining);
+        let list = &self.sectors[sector].contents(context).contents.list;
+        let likeness = |option: &u32| {
+            let bytes = &list[(*option as usize).min(list.len() - 1)].bytes;
+            let same = |(one, other): &(&u8, &u8)| one == other;
+            let beginning = bytes.iter().zip(content).take_while(same).count();
+            let end = bytes.iter().rev().zip(content.iter().rev()).take_while(same).count();
+            beginning.max(end)
+        };
+        let best = remaining[variable].iter().max_by_key(likeness)?;
+        Some((variable, best))
+    }
+
+    /// The option of a sector whose contents depend on nothing hidden.
+    pub(crate) fn literal(&self, at: u64, content: &[u8]) -> Option<(usize, u32)> {
+        let sector = self.find(at)?;
+        let list = &self.sectors[sector].contexts[0].contents.list;
+        let option = list.iter().position(|one| one.bytes[..] == content[..])?;
+        Some((self.hidden_variables() + sector, index(option)))
     }
 
     fn hidden_variables(&self) -> usize {

@@ -182,7 +182,7 @@ impl Undecided {
             let content =
                 image.bytes(sector * self.space.sector_len() as u64, self.space.sector_len());
             if let Some((variable, option)) =
-                self.space.option_of(&self.remaining, sector, &content)
+                self.space.option_like(&self.remaining, sector, &content)
             {
                 self.take(variable, option);
             }
@@ -253,7 +253,7 @@ impl Undecided {
     pub(crate) fn forbid_contents(&mut self, contents: &[(u64, Slice)]) -> bool {
         let mut literals = Vec::with_capacity(contents.len());
         for (sector, content) in contents {
-            match self.space.option_of(&self.remaining, *sector, content) {
+            match self.space.literal(*sector, content) {
                 Some((variable, option)) => literals.push((variable, option)),
                 // It is something else: the clause says nothing.
                 None if self.bytes(*sector)[..] != content[..] => return true,
