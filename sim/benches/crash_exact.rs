@@ -25,6 +25,9 @@ fn main() {
     let chosen = |text: &str| name.is_none_or(|name| text.contains(name));
     line(["case", "states", "paths", "queries", "time", "must take"].map(str::to_owned));
     SMALL.iter().filter(|case| chosen(case.name)).for_each(small);
+    if chosen("commit, read plainly") {
+        plain_commit();
+    }
     if chosen("scan all records") {
         all_records();
     }
@@ -46,7 +49,7 @@ struct Small {
     micros_max: u128,
 }
 
-const SMALL: [Small; 3] = [
+const SMALL: [Small; 4] = [
     Small {
         name: "pointer flip",
         prepare: collapse::pointer_flip,
@@ -71,6 +74,14 @@ const SMALL: [Small; 3] = [
         queries_max: 2176,
         micros_max: 5000,
     },
+    Small {
+        name: "commit, digest read",
+        prepare: collapse::commit,
+        explore: collapse::explore_verified_commit,
+        paths: 3,
+        queries_max: 0,
+        micros_max: 1000,
+    },
 ];
 
 fn small(case: &Small) {
@@ -88,6 +99,13 @@ fn all_records() {
         best(5, collapse::records, |writer| collapse::explore_all_records(&writer.cut()));
     assert_eq!(figures.paths, 1 << 16);
     figures_line("scan all records", &figures, time, rate("paths", figures.paths, time));
+}
+
+/// What a read that verifies spares.
+fn plain_commit() {
+    let (figures, time) =
+        best(3, collapse::commit, |writer| collapse::explore_plain_commit(&writer.cut()));
+    figures_line("commit, read plainly", &figures, time, "- (for comparison)".to_owned());
 }
 
 /// Brute force.

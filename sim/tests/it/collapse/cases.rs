@@ -4,7 +4,8 @@
 use std::ops::ControlFlow;
 
 use num_bigint::BigUint;
-use plugpull_engine::WriteFlags;
+use plugpull_engine::{ByteRange, WriteFlags};
+use plugpull_sim::crash::digest::{Algorithm, Rule, Stored};
 use plugpull_sim::crash::{
     AfterCut, BruteForce, Certificate, CrashExplorer, LazyDisks, Watch, fork,
 };
@@ -134,8 +135,37 @@ pub(crate) fn explore_bitmap(cut: &AfterCut) -> Figures {
     explore(cut, |disks| first_byte(disks, 0), |_| 1..65, first_byte)
 }
 
-// A commit with a checksum over sixteen sectors belongs here once there is a read that says only
-// whether the digest matches (3 paths for 2^17 states).
+/// A commit: a body of sixteen sectors and a record that says that it is complete, nothing flushed.
+pub(crate) fn commit() -> Writer {
+    let mut writer = Writer::new(512, 17);
+    (0..17).for_each(|sector| writer.fill(sector, 7));
+    writer
+}
+
+/// Takes the body if the record is there and the digest of the body is right.
+pub(crate) fn explore_verified_commit(cut: &AfterCut) -> Figures {
+    let digest = Algorithm::Crc32.digest(&[7; 16 * 512]);
+    let rule = Rule { algorithm: Algorithm::Crc32, stored: Stored::Value(digest) };
+    let recovery = |disks: &mut LazyDisks| {
+        let record = disks.read_sector(0, 16)[0] == 7;
+        record && disks.verified(0, ByteRange::new(0, 16 * 512), &rule).is_some()
+    };
+    explore(cut, recovery, |_| std::iter::empty(), |_, _| 0)
+}
+
+/// The same, reading the body sector by sector.
+pub(crate) fn explore_plain_commit(cut: &AfterCut) -> Figures {
+    let digest = Algorithm::Crc32.digest(&[7; 16 * 512]);
+    let recovery = |disks: &mut LazyDisks| {
+        if disks.read_sector(0, 16)[0] != 7 {
+            return false;
+        }
+        let body: Vec<u8> =
+            (0..16).flat_map(|sector| disks.read_sector(0, sector).to_vec()).collect();
+        Algorithm::Crc32.digest(&body) == digest
+    };
+    explore(cut, recovery, |_| std::iter::empty(), |_, _| 0)
+}
 
 /// Sixteen independent records.
 pub(crate) fn records() -> Writer {

@@ -7,8 +7,9 @@ use plugpull_sim::crash::AfterCut;
 mod cases;
 
 use cases::{
-    Figures, Writer, bitmap, blocks, enumerate_blocks, explore_all_records, explore_bitmap,
-    explore_log, explore_pointer_flip, log, pointer_flip, records,
+    Figures, Writer, bitmap, blocks, commit, enumerate_blocks, explore_all_records, explore_bitmap,
+    explore_log, explore_plain_commit, explore_pointer_flip, explore_verified_commit, log,
+    pointer_flip, records,
 };
 
 fn check(writer: &Writer, explore: fn(&AfterCut) -> Figures, expected: (u64, u64, BigUint)) {
@@ -36,6 +37,12 @@ fn a_log_goes_one_way_for_each_hole() {
 #[test]
 fn a_bitmap_goes_one_way_for_each_version() {
     check(&bitmap(), explore_bitmap, (17, 17 * 64 * 2, 17_u32 * two_to_the(64)));
+}
+
+#[test]
+fn a_commit_with_a_digest_goes_three_ways_where_reading_it_goes_one_for_each_body() {
+    check(&commit(), explore_verified_commit, (3, 0, two_to_the(17)));
+    check(&commit(), explore_plain_commit, (1 + (1 << 16), 0, two_to_the(17)));
 }
 
 #[test]
