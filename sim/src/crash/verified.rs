@@ -217,7 +217,8 @@ mod tests {
                     let count = 1 + draw(sectors - first);
                     let range = ByteRange::new(first * SECTOR, count * SECTOR);
                     let bytes = image.bytes(range.offset, usize::try_from(range.len).unwrap());
-                    let algorithm = [Algorithm::Crc32, Algorithm::Xor64][draw(2) as usize];
+                    let algorithm =
+                        [Algorithm::Crc32, Algorithm::Xor64][usize::try_from(draw(2)).unwrap()];
                     let stored = Stored::Value(algorithm.digest(&bytes));
                     (range, Rule { algorithm, stored })
                 })
