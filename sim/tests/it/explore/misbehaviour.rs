@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
 
+use plugpull_sim::crash::{DirectWorld, LazyDisks, Watch};
 use plugpull_sim::disk::{DiskSpec, Model};
 use plugpull_sim::explore::Exploration;
+use plugpull_sim::system::Purpose;
 use plugpull_sim::verdict::Invariant;
 
-use crate::toys::blocks::{Damage, recovering};
+use crate::toys::blocks::{Blocks, Damage, Flaw, recovering};
 use crate::toys::{Sectors, Toy, broken, clients, explored, only_cut, violated};
 
 /// A recovery that is told how many were run before it.
@@ -102,6 +106,29 @@ fn a_recovery_that_waits_for_nothing_does_not_end() {
     let why = "recovery does not end: waits for something, with nothing in flight and nothing left \
                to run";
     assert_eq!(violation.message, why);
+}
+
+/// Neither asks anything of a disk, so that the bound on requests does not end them.
+#[test]
+fn a_recovery_that_sleeps_or_yields_for_ever_does_not_end() {
+    let sleeps = Toy::new(1, 1, |disk, runtime, purpose| async move {
+        if purpose == Purpose::Recovery {
+            loop {
+                runtime.sleep(Duration::from_millis(1)).await;
+            }
+        }
+        Ok(Blocks::new(disk, Flaw::None, None))
+    });
+    let result = explored(sleeps, &clients([]));
+    let violation = violated(&result, Invariant::LProg);
+    assert_eq!(violation.message, "recovery does not end: no end after 1000000 turns");
+
+    let yields = std::future::poll_fn(|context| {
+        context.waker().wake_by_ref();
+        Poll::<()>::Pending
+    });
+    let world = DirectWorld::new(LazyDisks::new([], Watch::Off));
+    assert_eq!(world.run(yields).unwrap_err().reason, "no end after 1000000 turns");
 }
 
 #[test]
