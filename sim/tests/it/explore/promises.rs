@@ -3,6 +3,7 @@
 
 use plugpull_engine::{DiskErrorKind, Error};
 use plugpull_sim::disk::OpKind;
+use plugpull_sim::exec::ReadyOrder;
 use plugpull_sim::explore::Exploration;
 use plugpull_sim::scenario::{AnyFault, Crashes, Schedules};
 use plugpull_sim::system::Purpose;
@@ -112,7 +113,9 @@ fn what_was_read_after_recovery_is_there_at_the_next_opening() {
 
 #[test]
 fn a_failing_request_is_excused_by_a_fault_of_its_own_client_only() {
-    let two = with_one_fault(clients(["write 0 512", "write 512 512"]), OpKind::Write);
+    let mut two = with_one_fault(clients(["write 0 512", "write 512 512"]), OpKind::Write);
+    // Both are under way when the fault hits one of them.
+    two.explore.ready = ReadyOrder::MacroStep;
     assert_holds(&explored(flawed(2, Flaw::None), &two));
     violated(&explored(flawed(2, Flaw::FailureSpreads), &two), Invariant::ELocal);
 }
