@@ -9,7 +9,9 @@
 //! in turn are noted there.
 //!
 //! Every run has a bound on disk requests ([`REQUESTS_MAX`]); code that reaches it is not
-//! answered any more, and the run ends as [`Stuck`].
+//! answered any more, and the run ends as [`Stuck`]. So does one that is polled again and again
+//! ([`TURNS_MAX`]), because it wakes itself or lets virtual time pass. Code that never waits is not
+//! ended by anything.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
@@ -30,6 +32,10 @@ use crate::exec::TaskId;
 
 /// Disk requests that one run may make before it counts as endless.
 pub const REQUESTS_MAX: u32 = 1_000_000;
+
+/// Polls of everything, in one run, after which it counts as endless. Disk requests need none of
+/// their own.
+pub const TURNS_MAX: u32 = 1_000_000;
 
 /// Why a run did not end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,7 +168,7 @@ impl DirectWorld {
         let waker = Waker::from(flag.clone());
         let mut context = Context::from_waker(&waker);
         let mut value = None;
-        loop {
+        for _ in 0..TURNS_MAX {
             flag.0.store(false, Ordering::Relaxed);
             if value.is_none()
                 && let Poll::Ready(ready) = future.as_mut().poll(&mut context)
@@ -180,6 +186,7 @@ impl DirectWorld {
                 return Err(self.stuck());
             }
         }
+        Err(Stuck { reason: format!("no end after {TURNS_MAX} turns") })
     }
 
     /// Lets every task run once; whether that spawned more.

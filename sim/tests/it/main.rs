@@ -6,6 +6,8 @@ mod disk_reference;
 mod disk_requests;
 mod disk_truth_table;
 mod executor;
+mod explore;
 mod real_images;
 mod second_power_cut;
 mod self_check;
+mod toys;
