@@ -6,6 +6,8 @@
 //! fewer contents than options, the last content stands for the options that are left over, so
 //! that every choice is a crash image and every crash image has a choice.
 
+mod questions;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,7 +18,7 @@ use super::cell::{Cell, CellContents};
 use super::contents::{Grain, Patch};
 use super::image::Image;
 use super::lengths::{LengthOption, LengthOptions, Lengths};
-use super::remaining::{Question, Remaining, index};
+use super::remaining::Remaining;
 use super::request::RequestId;
 use super::sector_cache::cut_patch;
 use super::start::Beneath;
@@ -245,185 +247,13 @@ impl SectorSpace {
         &self.clauses
     }
 
-    /// Whether no content of a sector depends on hidden variables: then each of its options is
-    /// another content.
-    pub(crate) fn has_simple_sectors(&self) -> bool {
-        let unit = self.unit();
-        let whole = |(options, _): &(LengthOptions, usize)| {
-            options.list.iter().all(|option| option.len.is_multiple_of(unit))
-        };
-        self.lengths.iter().all(whole)
-            && self.sectors.iter().all(|sector| sector.contexts.len() == 1)
-    }
-
-    /// What has to be decided before a sector can be asked for: flushes and length.
-    pub(crate) fn hidden_question(&self, remaining: &[Remaining]) -> Option<Question> {
-        (0..self.hidden_variables()).find_map(|variable| {
-            let distinct = match self.variable(variable) {
-                Variable::Length => self.lengths[self.mask(remaining)].0.list.len(),
-                Variable::Gate(_) | Variable::Sector(_) => 2,
-            };
-            Question::each(variable, &remaining[variable], distinct)
-        })
-    }
-
-    /// What has to be decided about a sector, once nothing hidden is left to ask.
-    pub(crate) fn sector_question(&self, remaining: &[Remaining], at: u64) -> Option<Question> {
-        self.question_at(remaining, self.find(at)?)
-    }
-
-    /// The same about the `index`-th undecided sector.
-    pub(crate) fn question_at(&self, remaining: &[Remaining], index: usize) -> Option<Question> {
-        let sector = &self.sectors[index];
-        let variable = self.hidden_variables() + index;
-        let (context, length) = self.context(remaining);
-        let list = &sector.contents(context).contents.list;
-        let content = |option: u32| &list[(option as usize).min(list.len() - 1)].bytes;
-        match self.visible_len(sector.index, length.len) {
-            0 => None,
-            len if len < self.grain.sector_len => {
-                let visible = |option| content(option)[..len].to_vec();
-                Question::by(variable, &remaining[variable], visible)
-            }
-            _ => Question::each(variable, &remaining[variable], list.len()),
-        }
-    }
-
-    /// The content of a sector that no question is left about; bytes past the length are zero.
-    pub(crate) fn sector_bytes(&self, remaining: &[Remaining], at: u64) -> Slice {
-        if let Some(index) = self.find(at) {
-            return self.bytes_at(remaining, index);
-        }
-        let image = self.opened(remaining);
-        let whole = Slice::new(image.bytes(at * self.unit(), self.grain.sector_len).into());
-        clipped(whole, self.visible_len(at, self.decided_len(remaining)))
-    }
-
-    /// The same of the `index`-th undecided sector.
-    pub(crate) fn bytes_at(&self, remaining: &[Remaining], index: usize) -> Slice {
-        let sector = &self.sectors[index];
-        let (context, length) = self.context(remaining);
-        let list = &sector.contents(context).contents.list;
-        let option = remaining[self.hidden_variables() + index].first();
-        let whole = list[(option as usize).min(list.len() - 1)].bytes.clone();
-        clipped(whole, self.visible_len(sector.index, length.len))
-    }
-
-    /// The length, once nothing hidden is left to ask.
-    pub(crate) fn decided_len(&self, remaining: &[Remaining]) -> u64 {
-        self.context(remaining).1.len
-    }
-
-    /// The durable content with what the decided length implies, as long as that length. Undecided
-    /// sectors hold any of their contents.
-    pub(crate) fn opened(&self, remaining: &[Remaining]) -> Image {
-        let (_, length) = self.context(remaining);
-        self.cut_image(length)
-    }
-
-    /// The contents that are left of the `index`-th undecided sector, once nothing hidden is left to
-    /// ask.
-    pub(crate) fn contents_left(&self, remaining: &[Remaining], index: usize) -> Arc<CellContents> {
-        let sector = &self.sectors[index];
-        let (context, length) = self.context(remaining);
-        let remaining = &remaining[self.hidden_variables() + index];
-        let len = self.visible_len(sector.index, length.len);
-        let contents = sector.contents(context);
-        if len == self.grain.sector_len && remaining.count() == sector.options {
-            return Arc::clone(contents);
-        }
-        let last = contents.contents.list.len() - 1;
-        let options = remaining.iter().map(|option| (option as usize).min(last));
-        contents.restricted(options, |bytes| clipped(bytes.clone(), len))
-    }
-
-    /// The option of a sector's variable that gives this content, if one of `remaining` does.
-    pub(crate) fn option_of(
-        &self,
-        remaining: &[Remaining],
-        at: u64,
-        content: &[u8],
-    ) -> Option<(usize, u32)> {
-        let sector = self.find(at)?;
-        let variable = self.hidden_variables() + sector;
-        let (context, length) = self.context(remaining);
-        let list = &self.sectors[sector].contents(context).contents.list;
-        let len = self.visible_len(at, length.len);
-        let is = |option: &u32| {
-            let bytes = &list[(*option as usize).min(list.len() - 1)].bytes;
-            bytes[..len] == content[..len]
-        };
-        remaining[variable].iter().find(is).map(|option| (variable, option))
-    }
-
     /// Bytes in a sector.
     pub(crate) fn sector_len(&self) -> usize {
         self.grain.sector_len
     }
 
-    /// A choice that may give this image: the first of the hidden variables with which every sector
-    /// has its content.
-    pub(crate) fn choice_for(&self, image: &Image) -> Option<Vec<usize>> {
-        let hidden = self.hidden_variables();
-        let options: Vec<usize> = (0..hidden).map(|variable| self.options(variable)).collect();
-        let combinations = options.iter().product::<usize>();
-        (0..combinations).find_map(|mut number| {
-            let mut choice = Vec::with_capacity(self.variables());
-            for &options in &options {
-                choice.push(number % options);
-                number /= options;
-            }
-            let (context, length) = self.context(&choice);
-            if length.len != image.len() {
-                return None;
-            }
-            for sector in &self.sectors {
-                let offset = sector.index * self.unit();
-                let len = self.visible_len(sector.index, length.len);
-                let list = &sector.contents(context).contents.list;
-                let wanted = image.bytes(offset, len);
-                choice.push(list.iter().position(|content| content.bytes[..len] == wanted[..])?);
-            }
-            (self.realize(&choice) == *image).then_some(choice)
-        })
-    }
-
-    /// The option that shares the longest beginning or end with this content.
-    pub(crate) fn option_like(
-        &self,
-        remaining: &[Remaining],
-        at: u64,
-        content: &[u8],
-    ) -> Option<(usize, u32)> {
-        let sector = self.find(at)?;
-        let variable = self.hidden_variables() + sector;
-        let (context, _) = self.context(remaining);
-        let list = &self.sectors[sector].contents(context).contents.list;
-        let likeness = |option: &u32| {
-            let bytes = &list[(*option as usize).min(list.len() - 1)].bytes;
-            let same = |(one, other): &(&u8, &u8)| one == other;
-            let beginning = bytes.iter().zip(content).take_while(same).count();
-            let end = bytes.iter().rev().zip(content.iter().rev()).take_while(same).count();
-            beginning.max(end)
-        };
-        let best = remaining[variable].iter().max_by_key(likeness)?;
-        Some((variable, best))
-    }
-
-    /// The option of a sector whose contents depend on nothing hidden.
-    pub(crate) fn literal(&self, at: u64, content: &[u8]) -> Option<(usize, u32)> {
-        let sector = self.find(at)?;
-        let list = &self.sectors[sector].contexts[0].contents.list;
-        let option = list.iter().position(|one| one.bytes[..] == content[..])?;
-        Some((self.hidden_variables() + sector, index(option)))
-    }
-
     fn hidden_variables(&self) -> usize {
         self.gates.len() + self.length_variables()
-    }
-
-    fn find(&self, sector: u64) -> Option<usize> {
-        self.sectors.binary_search_by_key(&sector, |sector| sector.index).ok()
     }
 
     fn unit(&self) -> u64 {
