@@ -116,7 +116,7 @@ pub(super) struct After {
 pub(super) struct Explore {
     pub(super) schedules: Spanned<TextOr<RandomSchedules>>,
     pub(super) ready: Option<Text>,
-    pub(super) crashes: Spanned<TextOr<SampledCrashes>>,
+    pub(super) crashes: Option<Spanned<TextOr<SampledCrashes>>>,
     pub(super) recovery_crashes: Option<Number>,
     pub(super) paths_max: Option<Number>,
     pub(super) unreadable: Option<Number>,

@@ -38,7 +38,7 @@
 //! | `[[after]]` | `ops` | a session after a power cut |
 //! | `[explore]` | `schedules` | `"exhaustive"`, `"fifo"` or `{ random = COUNT, seed = SEED }` |
 //! | | `ready` | \[`"any"`\] or `"macro-step"` |
-//! | | `crashes` | `"exact"`, `"none"` or `{ sampled = COUNT, seed = SEED }` |
+//! | | `crashes` | \[`"exact"`\], `"none"` or `{ sampled = COUNT, seed = SEED }` |
 //! | | `recovery_crashes`, `paths_max`, `unreadable`, `cancel` | \[0\], \[65536\], \[0\], \[0\] |
 //! | | `faults` | `{ errors = COUNT, kinds = ["read", ...], error = ["eio", "enospc"], permanent = false, disks = [...] }` |
 //! | `[[explore.fault]]` | `disk`, then `bad_sector`, or `on`, `nth`, `permanent` and one of `fail`, `corrupt`, `misdirect` | without `nth` any request of the kind, under the budget of `faults` |

@@ -43,7 +43,7 @@ pub(super) fn explore(shape: &file::Explore, disks: &[DiskSpec]) -> Result<Explo
             None => ReadyOrder::Any,
             Some(text) => named(text, "order of ready tasks", &READY)?,
         },
-        crashes: crashes(&shape.crashes)?,
+        crashes: shape.crashes.as_ref().map_or(Ok(Crashes::Exact), crashes)?,
         recovery_crashes: shape.recovery_crashes.as_ref().map_or(Ok(0), small)?,
         paths_max: shape.paths_max.as_ref().map_or(Ok(Explore::PATHS_MAX), positive)?,
         unreadable: shape.unreadable.as_ref().map_or(Ok(0), |count| unreadable(count, shape))?,
@@ -54,8 +54,9 @@ pub(super) fn explore(shape: &file::Explore, disks: &[DiskSpec]) -> Result<Explo
 
 /// A budget that only the exact search knows.
 fn unreadable(count: &file::Number, shape: &file::Explore) -> Result<u32> {
-    match shape.crashes.get_ref() {
-        TextOr::Text(text) if text == "exact" => small(count),
+    match shape.crashes.as_ref().map(Spanned::get_ref) {
+        None => small(count),
+        Some(TextOr::Text(text)) if text == "exact" => small(count),
         _ => {
             let problem = "unreadable sectors without exact crash states".to_owned();
             Err(Problem::at(count, problem, "expected `crashes = \"exact\"` beside it"))

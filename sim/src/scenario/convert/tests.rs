@@ -1,4 +1,5 @@
 use super::*;
+use crate::scenario::Crashes;
 
 /// A scenario that uses much of the format, in canonical form.
 const TEXT: &str = r#"version = 1
@@ -181,6 +182,12 @@ fn every_rule_points_at_its_place() {
         ("\"write 0 4K\"", "\"kill\"", "\"kill\"", "not an operation: `kill`"),
         ("repeat = 2", "repeat = 0", "0", "zero is too little"),
         ("crashes = \"exact\"", "crashes = \"most\"", "\"most\"", "unknown crashes `most`"),
+        (
+            "crashes = \"exact\"",
+            "crashes = \"none\"\nunreadable = 2",
+            "2",
+            "unreadable sectors without exact crash states",
+        ),
         ("kinds = [\"write\"]", "kinds = []", "[]", "an empty list"),
         ("kinds = [\"write\"]", "kinds = [\"trim\"]", "\"trim\"", "unknown kind of request `trim`"),
         ("fail = \"enospc\"", "", "\"write\"", "what happens to the request?"),
@@ -215,6 +222,14 @@ fn every_rule_points_at_its_place() {
         let line = 1 + text[..error.span.start].matches('\n').count();
         assert!(error.to_string().contains(&format!("x.toml:{line}:")), "{error}");
     }
+}
+
+#[test]
+fn crash_states_are_all_of_them_unless_the_file_says_otherwise() {
+    let said = Scenario::parse("x.toml", TEXT).unwrap();
+    let text = with("crashes = \"exact\"\n", "");
+    assert_eq!(Scenario::parse("x.toml", &text).unwrap(), said);
+    assert_eq!(said.explore.crashes, Crashes::Exact);
 }
 
 #[test]
