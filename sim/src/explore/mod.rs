@@ -3,11 +3,12 @@
 //! * [`run`] explores within the scenario's bounds and says what came out;
 //! * [`replay`] takes the way of one counterexample again.
 //!
-//! Inside: `search` runs executions one after the other, `execution` and `session` are one
+//! Inside: `search` runs executions one after the other, `again` the same one again, `execution` and `session` are one
 //! execution and its clients, `cuts` is everything that follows a power cut, `later` the sessions
 //! after one, `visited` keeps equal states from being visited twice, `counterexample` turns what
 //! was found into a scenario that replays.
 
+mod again;
 mod answers;
 mod concrete;
 mod counterexample;

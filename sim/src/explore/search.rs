@@ -17,7 +17,7 @@ use crate::explore::execution::Execution;
 use crate::explore::found::Found;
 use crate::explore::plan::Plan;
 use crate::oracle::Finding;
-use crate::schedule::{AfterTrace, Divergence, Replay, Strategy};
+use crate::schedule::{Divergence, Strategy};
 use crate::verdict::Invariant;
 
 /// What the search did and found.
@@ -37,8 +37,8 @@ pub(crate) struct Outcome {
 
 /// One search under way.
 pub(crate) struct Search<'a> {
-    plan: &'a Plan,
-    cuts: &'a mut Cuts,
+    pub(super) plan: &'a Plan,
+    pub(super) cuts: &'a mut Cuts,
     outcome: Outcome,
     listener: Option<&'a mut dyn FnMut(&str)>,
     /// Whether power is cut at every step, not just at the end of intervals.
@@ -57,6 +57,16 @@ impl<'a> Search<'a> {
     pub(crate) fn at_every_step(mut self) -> Self {
         self.every_step = true;
         self
+    }
+
+    /// Cuts power at one step alone.
+    pub(super) fn at_step(self, step: usize) -> Self {
+        Self { only_step: Some(step), ..self.at_every_step() }
+    }
+
+    /// Whether power is cut at steps that were asked for, not at the end of intervals.
+    pub(super) fn is_at_steps(&self) -> bool {
+        self.every_step
     }
 
     /// Tells every step of every execution to `listener`.
@@ -219,42 +229,6 @@ impl<'a> Search<'a> {
             note(&mut self.outcome.found, earliest);
         }
         answer
-    }
-
-    /// The same invariant broken at the earliest step of an interval: what fails at one step of it
-    /// fails at all later ones. The execution is run again for every step that is tried.
-    fn earliest(&self, found: Found, first: usize, last: usize) -> Found {
-        if self.every_step || self.only_step.is_some() {
-            return found;
-        }
-        let mut best = found;
-        let (mut low, mut high) = (first, last);
-        while low < high {
-            let middle = low.midpoint(high);
-            match self.found_at(&best, middle) {
-                Some(earlier) => {
-                    best = earlier;
-                    high = middle;
-                }
-                None => low = middle + 1,
-            }
-        }
-        best
-    }
-
-    /// The same invariant broken by a power cut at one step.
-    fn found_at(&self, found: &Found, step: usize) -> Option<Found> {
-        let invariant = found.finding.invariant;
-        let plan = Plan { wanted: Some(invariant), ..self.plan.clone() };
-        let mut cuts = self.cuts.anew();
-        let mut search = Search::new(&plan, &mut cuts);
-        search.every_step = true;
-        search.only_step = Some(step);
-        let replay = Replay::new(found.trace.clone(), AfterTrace::Fifo);
-        let mut strategy: Box<dyn Strategy> = Box::new(replay);
-        let outcome = search.run(&mut strategy, &mut |_, _| ());
-        let same = |found: &Found| found.finding.invariant == invariant && !found.cuts.is_empty();
-        outcome.found.into_iter().find(same)
     }
 
     /// A violation that needs no power cut.
