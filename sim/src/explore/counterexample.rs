@@ -3,7 +3,7 @@
 use crate::disk::CrashSpace;
 use crate::explore::found::{Cut, Found};
 use crate::explore::plan::Plan;
-use crate::scenario::{DiskLeft, Left, PowerCut, Replay, Scenario};
+use crate::scenario::{DiskLeft, Explore, Left, PowerCut, Replay, Scenario};
 use crate::system::System;
 use crate::verdict::Violation;
 
@@ -11,18 +11,19 @@ use crate::verdict::Violation;
 pub(super) fn violation(scenario: &Scenario, plan: &Plan, found: Found) -> Violation {
     let system = &*plan.system;
     let story = story(system, &found);
-    let Found { finding, trace, cuts, .. } = found;
+    let Found { finding, trace, ready, cuts, .. } = found;
     let replay = Replay {
         invariant: finding.invariant,
         message: finding.message.clone(),
         trace,
         crashes: cuts.iter().map(|cut| power_cut(system, cut)).collect(),
     };
+    let explore = Explore { ready, ..scenario.explore.clone() };
     Violation {
         invariant: finding.invariant,
         message: finding.message,
         story,
-        counterexample: Box::new(Scenario { replay: Some(replay), ..scenario.clone() }),
+        counterexample: Box::new(Scenario { explore, replay: Some(replay), ..scenario.clone() }),
     }
 }
 

@@ -3,8 +3,9 @@
 //! * [`run`] explores within the scenario's bounds and says what came out;
 //! * [`replay`] takes the way of one counterexample again.
 //!
-//! Inside: `search` runs executions one after the other, `again` the same one again, `execution` and `session` are one
-//! execution and its clients, `cuts` is everything that follows a power cut, `later` the sessions
+//! Inside: `search` runs executions one after the other, `execution` and `session` are one
+//! execution and its clients, `latest` is the order of its steps that stands for other orders,
+//! `again` runs one again; `cuts` is everything that follows a power cut, `later` the sessions
 //! after one, `visited` keeps equal states from being visited twice, `counterexample` turns what
 //! was found into a scenario that replays.
 
@@ -16,6 +17,7 @@ mod cuts;
 mod execution;
 mod found;
 mod later;
+mod latest;
 mod leaf;
 mod plan;
 mod script;
@@ -26,6 +28,7 @@ mod visited;
 use std::sync::Arc;
 
 use crate::crash::BruteForce;
+use crate::disk::Model;
 use crate::explore::cuts::{Cuts, Method};
 use crate::explore::plan::Plan;
 use crate::explore::script::Script;
@@ -77,22 +80,34 @@ pub fn run(
         Ok(plan) => plan,
         Err(why) => return ScenarioResult::broken(&scenario, why),
     };
-    let mut cuts = Cuts::new(Arc::clone(&plan.system), method(&scenario), plan.later.clone());
-    let mut strategy = strategy(&scenario);
-    let outcome = Search::new(&plan, &mut cuts).run(&mut strategy, &mut |outcome, cuts| {
+    explore(&scenario, &plan, progress)
+}
+
+/// Explores what a plan says, within the bounds of a scenario.
+fn explore(
+    scenario: &Scenario,
+    plan: &Plan,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> ScenarioResult {
+    let mut cuts = Cuts::new(Arc::clone(&plan.system), method(scenario), plan.later.clone());
+    let mut strategy = strategy(scenario);
+    let outcome = Search::new(plan, &mut cuts).run(&mut strategy, &mut |outcome, cuts| {
         progress(Progress { executions: outcome.executions, recoveries: cuts.counts.recoveries });
     });
-    result(&scenario, &plan, outcome, cuts)
+    result(scenario, plan, outcome, cuts)
 }
 
 /// Takes a counterexample's way again; every step is told to `step`, one line each.
 pub fn replay(scenario: &Scenario, step: &mut dyn FnMut(&str)) -> ReplayEnd {
+    match Plan::new(scenario) {
+        Ok(plan) => replay_with(scenario, plan, step),
+        Err(why) => ReplayEnd::Diverged(why),
+    }
+}
+
+fn replay_with(scenario: &Scenario, mut plan: Plan, step: &mut dyn FnMut(&str)) -> ReplayEnd {
     let Some(way) = &scenario.replay else {
         return ReplayEnd::Diverged("the scenario has no [replay] table".to_owned());
-    };
-    let mut plan = match Plan::new(scenario) {
-        Ok(plan) => plan,
-        Err(why) => return ReplayEnd::Diverged(why),
     };
     // Others may show on the way, as they did when it was found.
     plan.wanted = Some(way.invariant);
@@ -171,7 +186,7 @@ fn result(
         },
         crashes: crash_reach(scenario, &cuts, outcome.finished, outcome.capped),
         goals: Goals { met, unmet },
-        bounds: bounds(scenario),
+        bounds: bounds(scenario, plan),
         incomplete,
         broken: outcome.broken,
         ..ScenarioResult::nothing_seen(scenario)
@@ -232,7 +247,7 @@ fn shortfalls(
 }
 
 /// What "everything" is relative to.
-fn bounds(scenario: &Scenario) -> Vec<String> {
+fn bounds(scenario: &Scenario, plan: &Plan) -> Vec<String> {
     let explore = &scenario.explore;
     let mut bounds = Vec::new();
     if explore.schedules == Schedules::Fifo {
@@ -240,6 +255,9 @@ fn bounds(scenario: &Scenario) -> Vec<String> {
     }
     if explore.ready == crate::exec::ReadyOrder::MacroStep {
         bounds.push("ready tasks run in a fixed order after each completion".to_owned());
+    }
+    if plan.latest {
+        bounds.push(moments(plan));
     }
     match explore.crashes {
         Crashes::None => bounds.push("no power cut".to_owned()),
@@ -261,6 +279,19 @@ fn bounds(scenario: &Scenario) -> Vec<String> {
         bounds.push(format!("cancelled requests: {}", explore.cancel));
     }
     bounds
+}
+
+/// Where power is cut, if not every order of completions is run.
+fn moments(plan: &Plan) -> String {
+    let mut ordered = plan.system.disks().iter().filter(|disk| disk.model == Model::Ordered);
+    match ordered.next() {
+        None => "power cuts at every consistent cut of each schedule (the engine as one object)",
+        Some(_) => {
+            "power cuts at every step of each schedule, and of the one in which the engine does the \
+             same and requests end as late as they can"
+        }
+    }
+    .to_owned()
 }
 
 fn strategy_name(schedules: Schedules) -> &'static str {

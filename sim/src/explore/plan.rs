@@ -7,7 +7,7 @@ use plugpull_engine::ByteRange;
 use crate::disk::{FaultPlan, Image};
 use crate::exec::WorldOptions;
 use crate::explore::later::LaterSession;
-use crate::scenario::{Crashes, Expected, Scenario, SystemSpec};
+use crate::scenario::{Crashes, Expected, Scenario, Schedules, SystemSpec};
 use crate::system::System;
 use crate::system::fvd::FvdSystem;
 use crate::verdict::Invariant;
@@ -26,6 +26,9 @@ pub(crate) struct Plan {
     pub(crate) world: WorldOptions,
     /// Whether power is cut at all.
     pub(crate) crashes: bool,
+    /// Whether each execution is run again with its completions as late as they can be. Where every
+    /// order of completions has an execution, that shows nothing new.
+    pub(crate) latest: bool,
     pub(crate) recovery_cuts: u32,
     /// The search goes on until this one is found; any other is noted on the way.
     pub(crate) wanted: Option<Invariant>,
@@ -65,6 +68,7 @@ impl Plan {
                 ..WorldOptions::default()
             },
             crashes: explore.crashes != Crashes::None,
+            latest: explore.crashes != Crashes::None && explore.schedules != Schedules::Exhaustive,
             recovery_cuts: explore.recovery_crashes,
             wanted: match scenario.expect.verdict {
                 Expected::Violated(invariant) => Some(invariant),

@@ -6,6 +6,9 @@
 //! state can hold because every write is stamped. So what fails at any step of an interval fails at
 //! its last one, and that one alone is explored. When something is found, the earliest step of the
 //! interval that fails is looked for by bisection.
+//!
+//! Unless every order of completions has an execution of its own, each execution is followed by the
+//! one that shows what the other consistent cuts of it would (see `latest`).
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -39,7 +42,7 @@ pub(crate) struct Outcome {
 pub(crate) struct Search<'a> {
     pub(super) plan: &'a Plan,
     pub(super) cuts: &'a mut Cuts,
-    outcome: Outcome,
+    pub(super) outcome: Outcome,
     listener: Option<&'a mut dyn FnMut(&str)>,
     /// Whether power is cut at every step, not just at the end of intervals.
     every_step: bool,
@@ -104,7 +107,21 @@ impl<'a> Search<'a> {
 
     fn execution(&mut self, strategy: &mut Box<dyn Strategy>) -> ControlFlow<()> {
         let mut execution = Execution::new(self.plan);
-        let answer = self.steps(&mut execution, strategy);
+        if !self.plan.latest || self.every_step {
+            return self.run_to_end(&mut execution, strategy);
+        }
+        execution.start_recording(self.plan);
+        self.run_to_end(&mut execution, strategy)?;
+        self.latest(&execution)
+    }
+
+    /// Runs an execution, and looks at what has happened in all of it.
+    pub(super) fn run_to_end(
+        &mut self,
+        execution: &mut Execution,
+        strategy: &mut Box<dyn Strategy>,
+    ) -> ControlFlow<()> {
+        let answer = self.steps(execution, strategy);
         let mut events = execution.events();
         let mut forbidden = self.plan.system.forbidden().iter();
         let seen = forbidden.find(|forbidden| events.contains(forbidden.event));
@@ -112,7 +129,7 @@ impl<'a> Search<'a> {
         match seen {
             Some(seen) if answer.is_continue() => {
                 let message = format!("{} ({})", seen.message, seen.event);
-                self.live(&execution, Finding { invariant: seen.invariant, message })
+                self.live(execution, Finding { invariant: seen.invariant, message })
             }
             _ => answer,
         }
@@ -148,6 +165,7 @@ impl<'a> Search<'a> {
                     if let Some(finding) = execution.observe(self.plan, &label) {
                         self.live(execution, finding)?;
                     }
+                    execution.record(label, choices);
                     if let Err(finding) = execution.look_for_device(self.plan) {
                         self.live(execution, finding)?;
                     }
