@@ -6,6 +6,7 @@ use std::str::FromStr;
 use num_bigint::BigUint;
 
 use crate::disk::DiskSpec;
+use crate::exec::ReadyOrder;
 use crate::scenario::{Expect, Explore, Replay, Scenario};
 
 macro_rules! invariants {
@@ -157,6 +158,9 @@ pub struct Violation {
     pub story: Vec<String>,
     /// How to get there again: the counterexample. [`Scenario::counterexample`] makes a file of it.
     pub replay: Replay,
+    /// The order of ready tasks with which it replays: that of the search, or any, where the
+    /// execution is one that the search has put together.
+    pub ready: ReadyOrder,
 }
 
 /// Which executions were seen.

@@ -62,6 +62,7 @@ fn violated(scenario: &Scenario) -> ScenarioResult {
     ScenarioResult {
         verdict: Verdict::Violated,
         violations: vec![Violation {
+            ready: scenario.explore.ready,
             invariant: Invariant::DDur,
             message: "sector 0 reads as its initial content; write c0.0 was flushed".to_owned(),
             story: vec!["c0.0 write 0 4K: ok".to_owned(), "c0.1 flush: ok".to_owned()],

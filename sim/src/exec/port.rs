@@ -25,7 +25,7 @@ impl Port {
 
     /// Length in bytes, as requests see it.
     pub(crate) fn disk_len(&self) -> u64 {
-        self.core.with(|state| state.requests.disks[self.disk].state.len())
+        self.core.with(|state| state.requests.disk_len(self.disk))
     }
 }
 

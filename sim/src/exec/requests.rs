@@ -26,6 +26,8 @@ pub(super) struct Requests {
     pub(super) notes_settling: bool,
     /// What was noted.
     pub(super) before_settling: Option<Vec<CrashSpace>>,
+    /// What the step under way has learned of completions: the steps in which they happened.
+    pub(super) relied_on: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub(super) struct DiskSlot {
     name: Name,
     /// Whether a request may ever end otherwise than as asked.
     faults: bool,
+    /// The step in which its length was changed last.
+    resized_in: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -52,7 +56,8 @@ struct Pending {
 struct Slot {
     reply: Option<Reply>,
     waker: Option<Waker>,
-    completed: bool,
+    /// The step in which the request completed.
+    completed_in: Option<usize>,
     /// The future was dropped: nobody fetches the reply.
     abandoned: bool,
 }
@@ -64,6 +69,7 @@ impl Requests {
             .map(|(spec, image, plan)| DiskSlot {
                 name: Name::new(&spec.name),
                 faults: plan != FaultPlan::default(),
+                resized_in: None,
                 state: DiskState::new(spec, image).with_faults(plan),
             })
             .collect();
@@ -80,6 +86,10 @@ impl Requests {
         now: Duration,
     ) -> (usize, u64) {
         let label = self.label(task, number, disk, &op);
+        // Whether a range is past the end shows in the reply.
+        if !matches!(op.kind(), OpKind::Read | OpKind::Flush) {
+            self.relied_on.extend(self.disks[disk].resized_in);
+        }
         let id = RequestId { task, number };
         self.history.submit(disk, id, op.clone());
         self.disks[disk].state.submit(id, op);
@@ -117,8 +127,8 @@ impl Requests {
         self.pending[place].due
     }
 
-    /// Completes the request at `place`; whom to wake.
-    pub(super) fn complete(&mut self, place: usize, outcome: usize) -> Option<Waker> {
+    /// Completes the request at `place` in this step; whom to wake.
+    pub(super) fn complete(&mut self, step: usize, place: usize, outcome: usize) -> Option<Waker> {
         let mut pending = self.pending.remove(place);
         let disk = pending.label.disk as usize;
         let outcome = match pending.outcomes.len() {
@@ -135,13 +145,16 @@ impl Requests {
         }
         self.history.complete(disk, pending.id, outcome.clone());
         let reply = self.disks[disk].state.complete(pending.id, outcome);
+        if pending.label.kind == OpKind::Resize {
+            self.disks[disk].resized_in = Some(step);
+        }
         self.refresh_outcomes(disk);
         let slot = &mut self.slots[pending.slot];
         if slot.abandoned {
             self.release(pending.slot);
             return None;
         }
-        slot.completed = true;
+        slot.completed_in = Some(step);
         slot.reply = Some(reply);
         slot.waker.take()
     }
@@ -150,6 +163,7 @@ impl Requests {
     pub(super) fn fetch(&mut self, slot: usize, waker: &Waker) -> (Poll<Reply>, Option<Waker>) {
         let kept = &mut self.slots[slot];
         if let Some(reply) = kept.reply.take() {
+            self.relied_on.extend(kept.completed_in);
             return (Poll::Ready(reply), kept.waker.take());
         }
         let dropped = match &kept.waker {
@@ -159,11 +173,18 @@ impl Requests {
         (Poll::Pending, dropped)
     }
 
+    /// The length of a disk, as requests see it.
+    pub(super) fn disk_len(&mut self, disk: usize) -> u64 {
+        let slot = &self.disks[disk];
+        self.relied_on.extend(slot.resized_in);
+        slot.state.len()
+    }
+
     /// The request's future is gone, with its reply fetched or not. Gives back what to drop.
     pub(super) fn abandon(&mut self, slot: usize) -> Option<(Option<Reply>, Option<Waker>)> {
         let kept = self.slots.get_mut(slot)?;
         let dropped = (kept.reply.take(), kept.waker.take());
-        if kept.completed {
+        if kept.completed_in.is_some() {
             self.release(slot);
         } else {
             kept.abandoned = true;

@@ -196,11 +196,22 @@ impl State {
         if self.torn_down {
             return Err(future);
         }
-        let task = self.tasks.spawn(self.current, name, daemon);
+        let task = self.tasks.spawn(self.current, name, daemon, self.last_step());
         self.spawned.push(future);
         let id = self.tasks.id(task);
         self.past = mix(self.past, id.key());
         Ok(id)
+    }
+
+    /// Puts the task into the ready set, unless it has ended.
+    pub(super) fn wake(&mut self, task: TaskIndex) {
+        let step = self.last_step();
+        self.tasks.wake(task, step);
+    }
+
+    /// The step that is under way, or was last.
+    fn last_step(&self) -> Option<usize> {
+        self.steps.checked_sub(1)
     }
 
     /// Submits a request of the current task, or of the harness; none if the world is gone.

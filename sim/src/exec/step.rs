@@ -144,14 +144,17 @@ impl State {
         strategy: &mut Box<dyn Strategy>,
     ) -> Result<(Label, Begun), Box<Step>> {
         let (event, label) = self.next_event(&mut **strategy)?;
+        let step = self.steps - 1;
+        self.requests.relied_on.clear();
         let begun = match event {
             Event::Complete { place, outcome } => {
                 self.timers.now = self.timers.now.max(self.requests.due(place));
-                Begun::Woken(self.requests.complete(place, outcome))
+                Begun::Woken(self.requests.complete(step, place, outcome))
             }
             Event::Fire(place) => Begun::Woken(self.timers.fire(place)),
             Event::Poll(place) => {
                 let task = self.tasks.take_ready(place);
+                self.requests.relied_on.extend(self.tasks.woken_in(task));
                 self.lend(task, strategy);
                 Begun::Run(task)
             }

@@ -24,6 +24,8 @@ struct Record {
     id: TaskId,
     daemon: bool,
     ready: bool,
+    /// The step in which it became ready last; none if that was before the first.
+    woken_in: Option<usize>,
     ended: bool,
     children: u32,
     requests: u32,
@@ -31,13 +33,14 @@ struct Record {
 }
 
 impl Tasks {
-    /// A ready task that descends from `parent`, or from the harness. A daemon's children are
-    /// daemons.
+    /// A task that descends from `parent`, or from the harness, ready since `step`. A daemon's
+    /// children are daemons.
     pub(super) fn spawn(
         &mut self,
         parent: Option<TaskIndex>,
         name: &str,
         daemon: bool,
+        step: Option<usize>,
     ) -> TaskIndex {
         let (id, daemon) = match parent {
             None => {
@@ -55,23 +58,25 @@ impl Tasks {
             id,
             daemon,
             ready: false,
+            woken_in: None,
             ended: false,
             children: 0,
             requests: 0,
             sleeps: 0,
         });
         self.unfinished += usize::from(!daemon);
-        self.wake(task);
+        self.wake(task, step);
         task
     }
 
-    /// Puts the task into the ready set, unless it has ended.
-    pub(super) fn wake(&mut self, task: TaskIndex) {
+    /// Puts the task into the ready set in this step, unless it has ended.
+    pub(super) fn wake(&mut self, task: TaskIndex, step: Option<usize>) {
         let record = &mut self.records[task.0];
         if record.ready || record.ended {
             return;
         }
         record.ready = true;
+        record.woken_in = step;
         let id = record.id;
         let place = self.ready.partition_point(|other| self.records[other.0].id < id);
         self.ready.insert(place, task);
@@ -82,6 +87,11 @@ impl Tasks {
         let task = self.ready.remove(place);
         self.records[task.0].ready = false;
         task
+    }
+
+    /// The step in which the task became ready last; none if that was before the first.
+    pub(super) fn woken_in(&self, task: TaskIndex) -> Option<usize> {
+        self.records[task.0].woken_in
     }
 
     /// The ready set, in the order of identities.
@@ -146,19 +156,20 @@ mod tests {
     #[test]
     fn the_ready_set_forgets_the_order_of_wake_ups() {
         let mut tasks = Tasks::default();
-        let c0 = tasks.spawn(None, "c0", false);
-        let c1 = tasks.spawn(None, "c1", false);
-        let child = tasks.spawn(Some(c0), "child", false);
+        let c0 = tasks.spawn(None, "c0", false, None);
+        let c1 = tasks.spawn(None, "c1", false, None);
+        let child = tasks.spawn(Some(c0), "child", false, None);
         assert_eq!(tasks.ready(), [c0, child, c1]);
         for _ in 0..3 {
             tasks.take_ready(0);
         }
-        for task in [c1, child, c1, c0] {
-            tasks.wake(task);
+        for (step, task) in [c1, child, c1, c0].into_iter().enumerate() {
+            tasks.wake(task, Some(step));
         }
         assert_eq!(tasks.ready(), [c0, child, c1]);
+        assert_eq!([c0, child, c1].map(|task| tasks.woken_in(task)), [Some(3), Some(1), Some(0)]);
         tasks.end(child);
-        tasks.wake(child);
+        tasks.wake(child, Some(4));
         assert_eq!(tasks.ready(), [c0, c1]);
         assert!(!tasks.all_ended());
         tasks.end(c0);

@@ -18,7 +18,7 @@ impl Wake for TaskWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.core.with(|state| state.tasks.wake(self.task));
+        self.core.with(|state| state.wake(self.task));
     }
 }
 

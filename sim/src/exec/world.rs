@@ -11,10 +11,11 @@ use plugpull_engine::{Disk, Runtime};
 
 use super::cancel::Cancellable;
 use super::cell::Cell;
-use super::choice::{Trace, TracedChoice};
+use super::choice::{ChoiceKind, Trace, TracedChoice};
 use super::end::Step;
 use super::identity::TaskId;
-use super::options::WorldOptions;
+use super::label::Label;
+use super::options::{ReadyOrder, WorldOptions};
 use super::panics::{catch, prepare};
 use super::port::Port;
 use super::requests::Requests;
@@ -165,6 +166,25 @@ impl World {
     #[must_use]
     pub fn choices(&self) -> usize {
         self.core.with(|state| state.trace.len())
+    }
+
+    /// What the last step has learned of completions: the steps in which they happened. Steps that
+    /// are no completions may be among them.
+    pub(crate) fn relied_on(&self) -> Vec<usize> {
+        self.core.with(|state| state.requests.relied_on.clone())
+    }
+
+    /// The coins among the choices after the first `choices`.
+    pub(crate) fn coins_after(&self, choices: usize) -> Vec<Label> {
+        self.core.with(|state| {
+            let taken = state.trace[choices..].iter();
+            taken.filter(|taken| taken.kind == ChoiceKind::Coin).map(|taken| taken.label).collect()
+        })
+    }
+
+    /// Which orders of ready tasks are explored.
+    pub(crate) fn ready_order(&self) -> ReadyOrder {
+        self.core.with(|state| state.options.ready)
     }
 
     /// Looks at a disk. `look` must not call the world.

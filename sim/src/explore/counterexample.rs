@@ -2,6 +2,7 @@
 
 use crate::disk::CrashSpace;
 use crate::explore::found::{Cut, Found};
+use crate::oracle::Finding;
 use crate::scenario::{DiskLeft, Left, PowerCut, Replay};
 use crate::system::System;
 use crate::verdict::Violation;
@@ -9,14 +10,15 @@ use crate::verdict::Violation;
 /// Guest sectors are not meant here: offsets of disk sectors come from the crash space.
 pub(super) fn violation(system: &dyn System, found: Found) -> Violation {
     let story = story(system, &found);
-    let Found { finding, trace, cuts, .. } = found;
+    let Found { finding, trace, ready, cuts, .. } = found;
     let replay = Replay {
         invariant: finding.invariant,
         message: finding.message.clone(),
         trace,
         crashes: cuts.iter().map(|cut| power_cut(system, cut)).collect(),
     };
-    Violation { invariant: finding.invariant, message: finding.message, story, replay }
+    let Finding { invariant, message } = finding;
+    Violation { invariant, message, story, replay, ready }
 }
 
 fn power_cut(system: &dyn System, cut: &Cut) -> PowerCut {

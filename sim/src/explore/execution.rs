@@ -9,6 +9,7 @@ use plugpull_engine::{Disk, Error};
 use crate::disk::{Image, OpKind};
 use crate::exec::{Label, Output, World};
 use crate::explore::found::{Cut, Found};
+use crate::explore::latest::Recording;
 use crate::explore::plan::Plan;
 use crate::explore::session::{Client, Guest, SharedGuest};
 use crate::oracle::{EVERY_SECTOR, Finding, Moment, Obligations};
@@ -24,6 +25,8 @@ pub(crate) struct Execution {
     events_of_clients: Option<BTreeSet<&'static str>>,
     /// What a power cut must leave, and the moment of the model that it belongs to.
     obligations: Option<(Moment, Arc<Obligations>)>,
+    /// The steps so far, if they are kept.
+    recording: Option<Recording>,
 }
 
 enum Stage {
@@ -51,7 +54,27 @@ impl Execution {
             stage: Stage::Opening(opening),
             events_of_clients: None,
             obligations: None,
+            recording: None,
         }
+    }
+
+    /// Keeps the steps from here on.
+    pub(crate) fn start_recording(&mut self, plan: &Plan) {
+        self.recording = Some(Recording::new(plan.system.disks()));
+    }
+
+    /// Keeps the last step, if that was to be: what happened in it, and how many choices were made
+    /// before it. Reading back is no part of what is explored.
+    pub(crate) fn record(&mut self, event: Label, choices: usize) {
+        let verifying = self.is_verifying();
+        if let Some(recording) = self.recording.as_mut().filter(|_| !verifying) {
+            recording.add(&self.world, event, choices);
+        }
+    }
+
+    /// The steps that were kept.
+    pub(crate) fn recording(&self) -> Option<&Recording> {
+        self.recording.as_ref()
     }
 
     /// Takes note of an event; the finding that a client made in it, if any.
@@ -151,7 +174,7 @@ impl Execution {
         let guest_log = self.guest.read(|guest| guest.log.clone());
         let mut trace = self.world.trace();
         trace.choices.truncate(choices);
-        Found { finding, trace, cuts, guest_log }
+        Found { finding, trace, ready: self.world.ready_order(), cuts, guest_log }
     }
 
     fn start_clients(&mut self, plan: &Plan, device: &Arc<dyn Device>) {

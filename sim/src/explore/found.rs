@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::crash::Assignment;
 use crate::disk::CrashSpace;
-use crate::exec::Trace;
+use crate::exec::{ReadyOrder, Trace};
 use crate::oracle::Finding;
 
 /// One power cut on the way to a violation.
@@ -31,6 +31,8 @@ pub(crate) struct Found {
     pub(crate) finding: Finding,
     /// The choices of the execution.
     pub(crate) trace: Trace,
+    /// The orders of ready tasks among which it is one.
+    pub(crate) ready: ReadyOrder,
     /// The power cuts, outermost first. Empty for a violation without any.
     pub(crate) cuts: Vec<Cut>,
     /// What the guest had been told when the power was cut first, one line per operation.

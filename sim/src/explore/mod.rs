@@ -5,10 +5,12 @@
 //! * [`run_system`] and [`replay_system`] do the same for any [`System`], without a scenario.
 //!
 //! Inside: `search` runs executions one after the other, `execution` and `session` are one
-//! execution and its clients, `cuts` is everything that follows a power cut, `later` the sessions
+//! execution and its clients, `latest` is the order of its steps that stands for other orders,
+//! `again` runs one again; `cuts` is everything that follows a power cut, `later` the sessions
 //! after one, `visited` keeps equal states from being visited twice, `counterexample` turns what
 //! was found into a way that replays.
 
+mod again;
 mod answers;
 mod concrete;
 mod counterexample;
@@ -18,8 +20,10 @@ mod execution;
 mod exploration;
 mod found;
 mod later;
+mod latest;
 mod leaf;
 mod plan;
+mod report;
 mod script;
 mod search;
 mod session;
@@ -36,7 +40,7 @@ use crate::scenario::{Crashes, Explore, Replay as Way, Scenario, Schedules, Syst
 use crate::schedule::{AfterTrace, Exhaustive, Fifo, Random, Replay, Strategy};
 use crate::system::System;
 use crate::system::fvd::FvdSystem;
-use crate::verdict::{CrashReach, Goals, ScenarioResult, ScheduleReach, Verdict, Violation};
+use crate::verdict::{ScenarioResult, Violation};
 
 pub use exploration::Exploration;
 
@@ -199,22 +203,33 @@ pub fn run_system(
     options.apply_to(&mut exploration.explore);
     let plan = match Plan::new(Arc::clone(system), &exploration) {
         Ok(plan) => plan,
-        Err(why) => return unfit(&**system, &exploration, why),
+        Err(why) => return report::unfit(&**system, &exploration, why),
     };
+    run_plan(&plan, &exploration, options, progress)
+}
+
+/// Explores what a plan says.
+fn run_plan(
+    plan: &Plan,
+    exploration: &Exploration,
+    options: &RunOptions,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> ScenarioResult {
     let explore = &exploration.explore;
-    let mut cuts = Cuts::new(Arc::clone(system), method(explore), plan.later.clone());
+    let mut cuts = Cuts::new(Arc::clone(&plan.system), method(explore), plan.later.clone());
     cuts.cross_checks = options.cross_check;
     let mut strategy = strategy(explore);
-    let mut outcome = Search::new(&plan, &mut cuts).run(&mut strategy, &mut |outcome, cuts| {
+    let mut outcome = Search::new(plan, &mut cuts).run(&mut strategy, &mut |outcome, cuts| {
         progress(Progress { executions: outcome.executions, recoveries: cuts.counts.recoveries });
     });
     if options.cross_check && outcome.broken.is_none() {
-        outcome.broken = compare_with_every_step(explore, &plan, &outcome);
+        outcome.broken = compare_with_every_step(explore, plan, &outcome);
     }
-    result(&**system, &exploration, outcome, cuts)
+    report::result(plan, exploration, outcome, cuts)
 }
 
-/// Takes the way to a violation of a system again; every step is told to `step`, one line each.
+/// Takes the way to a violation of a system again; every step is told to `step`, one line each. The
+/// exploration has to have the order of ready tasks that the [violation](Violation::ready) names.
 pub fn replay_system(
     system: &Arc<dyn System>,
     exploration: &Exploration,
@@ -225,6 +240,7 @@ pub fn replay_system(
         Ok(plan) => plan,
         Err(why) => return ReplayEnd::Diverged(why),
     };
+    plan.latest = false;
     // Others may show on the way, as they did when it was found.
     plan.wanted = Some(way.invariant);
     plan.crashes = !way.crashes.is_empty();
@@ -263,19 +279,6 @@ fn system(scenario: &Scenario, exploration: &Exploration) -> Result<Arc<dyn Syst
     Ok(Arc::new(system.map_err(|error| error.to_string())?))
 }
 
-/// The result if a system and what is asked of it do not fit together.
-fn unfit(system: &dyn System, exploration: &Exploration, why: String) -> ScenarioResult {
-    ScenarioResult {
-        verdict: Verdict::HarnessBroken,
-        broken: Some(format!("the exploration does not fit the system: {why}")),
-        ..nothing_seen(system, exploration)
-    }
-}
-
-fn nothing_seen(system: &dyn System, exploration: &Exploration) -> ScenarioResult {
-    ScenarioResult::before(system.disks(), &exploration.explore, &exploration.expect)
-}
-
 /// Cuts the power at every step, not just at the end of every interval; why the harness cannot be
 /// trusted, if something else comes out.
 fn compare_with_every_step(explore: &Explore, plan: &Plan, outcome: &Outcome) -> Option<String> {
@@ -309,139 +312,5 @@ fn strategy(explore: &Explore) -> Box<dyn Strategy> {
         Schedules::Exhaustive => Box::new(Exhaustive::new()),
         Schedules::Fifo => Box::new(Fifo::new()),
         Schedules::Random { count, seed } => Box::new(Random::new(seed, 0..count)),
-    }
-}
-
-fn result(
-    system: &dyn System,
-    exploration: &Exploration,
-    mut outcome: Outcome,
-    mut cuts: Cuts,
-) -> ScenarioResult {
-    let (explore, expect) = (&exploration.explore, &exploration.expect);
-    let mut events = std::mem::take(&mut outcome.events);
-    events.append(&mut cuts.events);
-    let (met, unmet): (Vec<String>, Vec<String>) =
-        expect.reach.iter().cloned().partition(|goal| events.contains(goal.as_str()));
-    outcome.broken = outcome.broken.or(cuts.broken.take());
-    let incomplete = shortfalls(explore, &outcome, &cuts, &unmet);
-    let verdict = if outcome.broken.is_some() {
-        Verdict::HarnessBroken
-    } else if !outcome.found.is_empty() {
-        Verdict::Violated
-    } else if incomplete.is_empty() {
-        Verdict::Holds
-    } else {
-        Verdict::Incomplete
-    };
-    let found = outcome.found.into_iter();
-    ScenarioResult {
-        verdict,
-        violations: found.map(|f| counterexample::violation(system, f)).collect(),
-        schedules: ScheduleReach {
-            strategy: strategy_name(explore.schedules).to_owned(),
-            executions: outcome.executions,
-            classes: None,
-            complete: outcome.finished
-                && outcome.capped == 0
-                && !matches!(explore.schedules, Schedules::Random { .. }),
-        },
-        crashes: crash_reach(explore, &cuts, outcome.finished, outcome.capped),
-        goals: Goals { met, unmet },
-        bounds: bounds(explore),
-        incomplete,
-        broken: outcome.broken,
-        ..nothing_seen(system, exploration)
-    }
-}
-
-fn crash_reach(explore: &Explore, cuts: &Cuts, finished: bool, capped: u64) -> CrashReach {
-    let mode = match explore.crashes {
-        Crashes::Exact => "exact",
-        Crashes::None => "none",
-        Crashes::Sampled { .. } => "sampled",
-    };
-    let counts = &cuts.counts;
-    CrashReach {
-        mode: mode.to_owned(),
-        points: counts.points,
-        states: counts.states.clone(),
-        recovery_paths: counts.recoveries,
-        queries: counts.queries,
-        cross_checked: counts.cross_checked,
-        depth: explore.recovery_crashes,
-        certificate: counts.states == counts.visited,
-        complete: finished && capped == 0 && counts.bounded_points == 0,
-    }
-}
-
-/// Why nothing can be claimed beyond what was seen.
-fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts, unmet: &[String]) -> Vec<String> {
-    let mut reasons = Vec::new();
-    if let Schedules::Random { count, seed } = explore.schedules {
-        reasons.push(format!("schedules are a random sample: {count} from seed {seed}"));
-    }
-    if outcome.capped > 0 {
-        reasons.push(format!("{} executions were given up at the step cap", outcome.capped));
-    }
-    let counts = &cuts.counts;
-    if counts.bounded_points > 0 {
-        let (seen, all) = &counts.bounded;
-        let how = match (&explore.crashes, counts.losses) {
-            (Crashes::Sampled { .. }, _) => "were sampled".to_owned(),
-            (_, None) => "have more ways through a query or a session than paths_max".to_owned(),
-            (_, Some(losses)) => format!(
-                "have more ways through recovery than paths_max, and were explored up to {losses} \
-                 losses from everything kept and from everything lost"
-            ),
-        };
-        reasons.push(format!(
-            "{} of {} crash points {how}: {seen} of their {all} states seen",
-            counts.bounded_points, counts.points
-        ));
-    }
-    reasons.extend(unmet.iter().map(|goal| format!("goal not met: {goal}")));
-    reasons
-}
-
-/// What "everything" is relative to.
-fn bounds(explore: &Explore) -> Vec<String> {
-    let mut bounds = Vec::new();
-    if explore.schedules == Schedules::Fifo {
-        bounds.push("one schedule: first in, first out".to_owned());
-    }
-    if explore.ready == crate::exec::ReadyOrder::MacroStep {
-        bounds.push("ready tasks run in a fixed order after each completion".to_owned());
-    }
-    match explore.crashes {
-        Crashes::None => bounds.push("no power cut".to_owned()),
-        Crashes::Exact | Crashes::Sampled { .. } => {
-            bounds.push(format!("power cuts during recovery: {}", explore.recovery_crashes));
-            bounds.push(
-                "after a power cut: one schedule, first in, first out; no fault, no background job"
-                    .to_owned(),
-            );
-        }
-    }
-    if explore.unreadable > 0 {
-        bounds.push(format!("sectors unreadable after a power cut: {}", explore.unreadable));
-    }
-    if explore.faults.any.errors > 0 {
-        bounds.push(format!("failing requests per disk: {}", explore.faults.any.errors));
-    }
-    if !explore.faults.placed.is_empty() {
-        bounds.push(format!("placed faults: {}", explore.faults.placed.len()));
-    }
-    if explore.cancel > 0 {
-        bounds.push(format!("cancelled requests: {}", explore.cancel));
-    }
-    bounds
-}
-
-fn strategy_name(schedules: Schedules) -> &'static str {
-    match schedules {
-        Schedules::Exhaustive => "exhaustive",
-        Schedules::Fifo => "fifo",
-        Schedules::Random { .. } => "random",
     }
 }

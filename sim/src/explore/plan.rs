@@ -6,7 +6,7 @@ use crate::disk::FaultPlan;
 use crate::exec::WorldOptions;
 use crate::explore::exploration::Exploration;
 use crate::explore::later::LaterSession;
-use crate::scenario::Crashes;
+use crate::scenario::{Crashes, Schedules};
 use crate::system::System;
 use crate::verdict::Invariant;
 use crate::workload::GuestOp;
@@ -22,6 +22,9 @@ pub(crate) struct Plan {
     pub(crate) world: WorldOptions,
     /// Whether power is cut at all.
     pub(crate) crashes: bool,
+    /// Whether each execution is run again with its completions as late as they can be. Where every
+    /// order of completions has an execution, that shows nothing new.
+    pub(crate) latest: bool,
     pub(crate) recovery_cuts: u32,
     pub(crate) unreadable: u32,
     /// The search goes on until this one is found; any other is noted on the way.
@@ -53,6 +56,7 @@ impl Plan {
                 ..WorldOptions::default()
             },
             crashes: explore.crashes != Crashes::None,
+            latest: explore.crashes != Crashes::None && explore.schedules != Schedules::Exhaustive,
             recovery_cuts: explore.recovery_crashes,
             unreadable: explore.unreadable,
             wanted: exploration.wanted(),

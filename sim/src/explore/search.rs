@@ -6,6 +6,9 @@
 //! state can hold because every write is stamped. So what fails at any step of an interval fails at
 //! its last one, and that one alone is explored. When something is found, the earliest step of the
 //! interval that fails is looked for by bisection.
+//!
+//! Unless every order of completions has an execution of its own, each execution is followed by the
+//! one that shows what the other consistent cuts of it would (see `latest`).
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -18,7 +21,7 @@ use crate::explore::execution::Execution;
 use crate::explore::found::Found;
 use crate::explore::plan::Plan;
 use crate::oracle::Finding;
-use crate::schedule::{AfterTrace, Divergence, Replay, Strategy};
+use crate::schedule::{Divergence, Strategy};
 use crate::verdict::Invariant;
 
 /// What the search did and found.
@@ -38,9 +41,9 @@ pub(crate) struct Outcome {
 
 /// One search under way.
 pub(crate) struct Search<'a> {
-    plan: &'a Plan,
-    cuts: &'a mut Cuts,
-    outcome: Outcome,
+    pub(super) plan: &'a Plan,
+    pub(super) cuts: &'a mut Cuts,
+    pub(super) outcome: Outcome,
     listener: Option<&'a mut dyn FnMut(&str)>,
     /// Whether power is cut at every step, not just at the end of intervals.
     every_step: bool,
@@ -58,6 +61,16 @@ impl<'a> Search<'a> {
     pub(crate) fn at_every_step(mut self) -> Self {
         self.every_step = true;
         self
+    }
+
+    /// Cuts power at one step alone.
+    pub(super) fn at_step(self, step: usize) -> Self {
+        Self { only_step: Some(step), ..self.at_every_step() }
+    }
+
+    /// Whether power is cut at steps that were asked for, not at the end of intervals.
+    pub(super) fn is_at_steps(&self) -> bool {
+        self.every_step
     }
 
     /// Tells every step of every execution to `listener`.
@@ -95,7 +108,21 @@ impl<'a> Search<'a> {
 
     fn execution(&mut self, strategy: &mut Box<dyn Strategy>) -> ControlFlow<()> {
         let mut execution = Execution::new(self.plan);
-        let answer = self.steps(&mut execution, strategy);
+        if !self.plan.latest || self.every_step {
+            return self.run_to_end(&mut execution, strategy);
+        }
+        execution.start_recording(self.plan);
+        self.run_to_end(&mut execution, strategy)?;
+        self.latest(&execution)
+    }
+
+    /// Runs an execution, and looks at what has happened in all of it.
+    pub(super) fn run_to_end(
+        &mut self,
+        execution: &mut Execution,
+        strategy: &mut Box<dyn Strategy>,
+    ) -> ControlFlow<()> {
+        let answer = self.steps(execution, strategy);
         let mut events = execution.events();
         let mut forbidden = self.plan.system.forbidden().iter();
         let seen = forbidden.find(|forbidden| events.contains(forbidden.event));
@@ -103,7 +130,7 @@ impl<'a> Search<'a> {
         match seen {
             Some(seen) if answer.is_continue() => {
                 let message = format!("{} ({})", seen.message, seen.event);
-                self.live(&execution, Finding { invariant: seen.invariant, message })
+                self.live(execution, Finding { invariant: seen.invariant, message })
             }
             _ => answer,
         }
@@ -139,6 +166,7 @@ impl<'a> Search<'a> {
                     if let Some(finding) = execution.observe(self.plan, &label) {
                         self.live(execution, finding)?;
                     }
+                    execution.record(label, choices);
                     if let Err(finding) = execution.look_for_device(self.plan) {
                         self.live(execution, finding)?;
                     }
@@ -223,42 +251,6 @@ impl<'a> Search<'a> {
             note(&mut self.outcome.found, earliest);
         }
         answer
-    }
-
-    /// The same invariant broken at the earliest step of an interval: what fails at one step of it
-    /// fails at all later ones. The execution is run again for every step that is tried.
-    fn earliest(&self, found: Found, first: usize, last: usize) -> Found {
-        if self.every_step || self.only_step.is_some() {
-            return found;
-        }
-        let mut best = found;
-        let (mut low, mut high) = (first, last);
-        while low < high {
-            let middle = low.midpoint(high);
-            match self.found_at(&best, middle) {
-                Some(earlier) => {
-                    best = earlier;
-                    high = middle;
-                }
-                None => low = middle + 1,
-            }
-        }
-        best
-    }
-
-    /// The same invariant broken by a power cut at one step.
-    fn found_at(&self, found: &Found, step: usize) -> Option<Found> {
-        let invariant = found.finding.invariant;
-        let plan = Plan { wanted: Some(invariant), ..self.plan.clone() };
-        let mut cuts = self.cuts.anew();
-        let mut search = Search::new(&plan, &mut cuts);
-        search.every_step = true;
-        search.only_step = Some(step);
-        let replay = Replay::new(found.trace.clone(), AfterTrace::Fifo);
-        let mut strategy: Box<dyn Strategy> = Box::new(replay);
-        let outcome = search.run(&mut strategy, &mut |_, _| ());
-        let same = |found: &Found| found.finding.invariant == invariant && !found.cuts.is_empty();
-        outcome.found.into_iter().find(same)
     }
 
     /// A violation that needs no power cut.

@@ -138,7 +138,8 @@ impl Scenario {
     /// The scenario that replays a violation that was found in this one.
     #[must_use]
     pub fn counterexample(&self, violation: &Violation) -> Self {
-        Self { replay: Some(violation.replay.clone()), ..self.clone() }
+        let explore = Explore { ready: violation.ready, ..self.explore.clone() };
+        Self { explore, replay: Some(violation.replay.clone()), ..self.clone() }
     }
 
     /// What may fail on the disk called `name`.

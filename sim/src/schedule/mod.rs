@@ -13,12 +13,14 @@
 mod divergence;
 mod exhaustive;
 mod fifo;
+mod guided;
 mod random;
 mod replay;
 
 pub use divergence::{Divergence, Mismatch};
 pub use exhaustive::Exhaustive;
 pub use fifo::Fifo;
+pub(crate) use guided::{Guided, GuidedStep};
 pub use random::Random;
 pub use replay::{AfterTrace, Replay};
 

@@ -1,0 +1,177 @@
+//! What a search says in the end: the verdict, what it rests on, what it is relative to.
+
+use crate::disk::Model;
+use crate::exec::ReadyOrder;
+use crate::explore::counterexample;
+use crate::explore::cuts::Cuts;
+use crate::explore::exploration::Exploration;
+use crate::explore::plan::Plan;
+use crate::explore::search::Outcome;
+use crate::scenario::{Crashes, Explore, Schedules};
+use crate::system::System;
+use crate::verdict::{CrashReach, Goals, ScenarioResult, ScheduleReach, Verdict};
+
+/// The result if a system and what is asked of it do not fit together.
+pub(super) fn unfit(system: &dyn System, exploration: &Exploration, why: String) -> ScenarioResult {
+    ScenarioResult {
+        verdict: Verdict::HarnessBroken,
+        broken: Some(format!("the exploration does not fit the system: {why}")),
+        ..nothing_seen(system, exploration)
+    }
+}
+
+fn nothing_seen(system: &dyn System, exploration: &Exploration) -> ScenarioResult {
+    ScenarioResult::before(system.disks(), &exploration.explore, &exploration.expect)
+}
+
+/// The result of a search that has ended.
+pub(super) fn result(
+    plan: &Plan,
+    exploration: &Exploration,
+    mut outcome: Outcome,
+    mut cuts: Cuts,
+) -> ScenarioResult {
+    let system = &*plan.system;
+    let (explore, expect) = (&exploration.explore, &exploration.expect);
+    let mut events = std::mem::take(&mut outcome.events);
+    events.append(&mut cuts.events);
+    let (met, unmet): (Vec<String>, Vec<String>) =
+        expect.reach.iter().cloned().partition(|goal| events.contains(goal.as_str()));
+    outcome.broken = outcome.broken.or(cuts.broken.take());
+    let incomplete = shortfalls(explore, &outcome, &cuts, &unmet);
+    let verdict = if outcome.broken.is_some() {
+        Verdict::HarnessBroken
+    } else if !outcome.found.is_empty() {
+        Verdict::Violated
+    } else if incomplete.is_empty() {
+        Verdict::Holds
+    } else {
+        Verdict::Incomplete
+    };
+    let found = outcome.found.into_iter();
+    ScenarioResult {
+        verdict,
+        violations: found.map(|f| counterexample::violation(system, f)).collect(),
+        schedules: ScheduleReach {
+            strategy: strategy_name(explore.schedules).to_owned(),
+            executions: outcome.executions,
+            classes: None,
+            complete: outcome.finished
+                && outcome.capped == 0
+                && !matches!(explore.schedules, Schedules::Random { .. }),
+        },
+        crashes: crash_reach(explore, &cuts, outcome.finished, outcome.capped),
+        goals: Goals { met, unmet },
+        bounds: bounds(explore, plan),
+        incomplete,
+        broken: outcome.broken,
+        ..nothing_seen(system, exploration)
+    }
+}
+
+fn crash_reach(explore: &Explore, cuts: &Cuts, finished: bool, capped: u64) -> CrashReach {
+    let mode = match explore.crashes {
+        Crashes::Exact => "exact",
+        Crashes::None => "none",
+        Crashes::Sampled { .. } => "sampled",
+    };
+    let counts = &cuts.counts;
+    CrashReach {
+        mode: mode.to_owned(),
+        points: counts.points,
+        states: counts.states.clone(),
+        recovery_paths: counts.recoveries,
+        queries: counts.queries,
+        cross_checked: counts.cross_checked,
+        depth: explore.recovery_crashes,
+        certificate: counts.states == counts.visited,
+        complete: finished && capped == 0 && counts.bounded_points == 0,
+    }
+}
+
+/// Why nothing can be claimed beyond what was seen.
+fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts, unmet: &[String]) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if let Schedules::Random { count, seed } = explore.schedules {
+        reasons.push(format!("schedules are a random sample: {count} from seed {seed}"));
+    }
+    if outcome.capped > 0 {
+        reasons.push(format!("{} executions were given up at the step cap", outcome.capped));
+    }
+    let counts = &cuts.counts;
+    if counts.bounded_points > 0 {
+        let (seen, all) = &counts.bounded;
+        let how = match (&explore.crashes, counts.losses) {
+            (Crashes::Sampled { .. }, _) => "were sampled".to_owned(),
+            (_, None) => "have more ways through a query or a session than paths_max".to_owned(),
+            (_, Some(losses)) => format!(
+                "have more ways through recovery than paths_max, and were explored up to {losses} \
+                 losses from everything kept and from everything lost"
+            ),
+        };
+        reasons.push(format!(
+            "{} of {} crash points {how}: {seen} of their {all} states seen",
+            counts.bounded_points, counts.points
+        ));
+    }
+    reasons.extend(unmet.iter().map(|goal| format!("goal not met: {goal}")));
+    reasons
+}
+
+/// What "everything" is relative to.
+fn bounds(explore: &Explore, plan: &Plan) -> Vec<String> {
+    let mut bounds = Vec::new();
+    if explore.schedules == Schedules::Fifo {
+        bounds.push("one schedule: first in, first out".to_owned());
+    }
+    if explore.ready == ReadyOrder::MacroStep {
+        bounds.push("ready tasks run in a fixed order after each completion".to_owned());
+    }
+    if plan.latest {
+        bounds.push(moments(plan));
+    }
+    match explore.crashes {
+        Crashes::None => bounds.push("no power cut".to_owned()),
+        Crashes::Exact | Crashes::Sampled { .. } => {
+            bounds.push(format!("power cuts during recovery: {}", explore.recovery_crashes));
+            bounds.push(
+                "after a power cut: one schedule, first in, first out; no fault, no background job"
+                    .to_owned(),
+            );
+        }
+    }
+    if explore.unreadable > 0 {
+        bounds.push(format!("sectors unreadable after a power cut: {}", explore.unreadable));
+    }
+    if explore.faults.any.errors > 0 {
+        bounds.push(format!("failing requests per disk: {}", explore.faults.any.errors));
+    }
+    if !explore.faults.placed.is_empty() {
+        bounds.push(format!("placed faults: {}", explore.faults.placed.len()));
+    }
+    if explore.cancel > 0 {
+        bounds.push(format!("cancelled requests: {}", explore.cancel));
+    }
+    bounds
+}
+
+/// Where power is cut, if not every order of completions is run.
+fn moments(plan: &Plan) -> String {
+    let mut ordered = plan.system.disks().iter().filter(|disk| disk.model == Model::Ordered);
+    match ordered.next() {
+        None => "power cuts at every consistent cut of each schedule (the engine as one object)",
+        Some(_) => {
+            "power cuts at every step of each schedule, and of the one in which the engine does the \
+             same and requests end as late as they can"
+        }
+    }
+    .to_owned()
+}
+
+fn strategy_name(schedules: Schedules) -> &'static str {
+    match schedules {
+        Schedules::Exhaustive => "exhaustive",
+        Schedules::Fifo => "fifo",
+        Schedules::Random { .. } => "random",
+    }
+}
