@@ -165,6 +165,8 @@ pub(crate) struct Cuts {
     pub(super) later: Vec<LaterSession>,
     /// Whether crash points with few states are enumerated as well.
     pub(crate) cross_checks: bool,
+    /// Whether recovery and later sessions are cut at every step, not just at the end of intervals.
+    pub(crate) at_every_step: bool,
     points_seen: Visited,
     states_seen: Visited,
     pub(super) chain: Vec<Level>,
@@ -195,6 +197,7 @@ impl Cuts {
             method,
             later,
             cross_checks: false,
+            at_every_step: false,
             points_seen: Visited::default(),
             states_seen: Visited::default(),
             chain: Vec::new(),

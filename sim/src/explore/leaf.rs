@@ -70,10 +70,10 @@ impl Cuts {
 
     /// What has to be noted of a run that goes on, or not.
     fn watch(&self, goes_on: bool) -> Watch {
-        match (&self.script, goes_on) {
-            (_, false) => Watch::Off,
-            (None, true) => Watch::Intervals,
-            (Some(_), true) => Watch::Every,
+        match goes_on {
+            false => Watch::Off,
+            true if self.at_every_step || self.script.is_some() => Watch::Every,
+            true => Watch::Intervals,
         }
     }
 
