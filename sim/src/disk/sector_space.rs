@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
 use super::bytes::{Slice, in_memory, write_clipped};
 use super::cell::{Cell, CellContents};
-use super::contents::{Grain, Patch};
+use super::contents::{Content, Grain, Patch};
 use super::image::Image;
 use super::lengths::{LengthOption, LengthOptions, Lengths};
 use super::remaining::{Question, Remaining};
@@ -379,6 +379,30 @@ impl SectorSpace {
             }
             (self.realize(&choice) == *image).then_some(choice)
         })
+    }
+
+    /// A choice that gives this image's length and content where one does, and keeps the most
+    /// elsewhere.
+    pub(crate) fn choice_like(&self, image: &Image) -> Vec<usize> {
+        let mut choice: Vec<usize> =
+            (0..self.variables()).map(|variable| self.kept(variable)).collect();
+        if self.length_variables() > 0 {
+            let list = &self.lengths[self.mask(&choice)].0.list;
+            let same = list.iter().position(|option| option.len == image.len());
+            choice[self.gates.len()] = same.unwrap_or(choice[self.gates.len()]);
+        }
+        let (context, length) = self.context(&choice);
+        let hidden = self.hidden_variables();
+        for (sector, option) in self.sectors.iter().zip(&mut choice[hidden..]) {
+            let len = self.visible_len(sector.index, length.len);
+            let wanted = image.bytes(sector.index * self.unit(), len);
+            let list = &sector.contents(context).contents.list;
+            let is_same = |content: &Content| content.bytes[..len] == wanted[..];
+            if !list.get(*option).is_some_and(is_same) {
+                *option = list.iter().position(is_same).unwrap_or(*option);
+            }
+        }
+        choice
     }
 
     fn hidden_variables(&self) -> usize {

@@ -5,6 +5,7 @@ mod disk_reference;
 mod disk_requests;
 mod disk_truth_table;
 mod executor;
+mod named_invariants;
 mod real_images;
 mod second_power_cut;
 mod self_check;
