@@ -54,6 +54,8 @@ struct State {
     disks: LazyDisks,
     task: TaskId,
     requests: u32,
+    /// The last request of the present run that is answered.
+    requests_end: u32,
     in_flight: VecDeque<InFlight>,
     /// Replies of requests that were completed before anybody asked for them.
     replies: BTreeMap<u32, Reply>,
@@ -77,6 +79,7 @@ impl DirectWorld {
             disks,
             task: TaskId::harness(),
             requests: 0,
+            requests_end: REQUESTS_MAX,
             in_flight: VecDeque::new(),
             replies: BTreeMap::new(),
             events: BTreeSet::new(),
@@ -168,6 +171,7 @@ impl DirectWorld {
         let waker = Waker::from(flag.clone());
         let mut context = Context::from_waker(&waker);
         let mut value = None;
+        self.state.write(State::begin_run);
         for _ in 0..TURNS_MAX {
             flag.0.store(false, Ordering::Relaxed);
             if value.is_none()
@@ -213,8 +217,7 @@ impl DirectWorld {
     }
 
     fn stuck(&self) -> Stuck {
-        let requests = self.state.write(|state| state.requests);
-        let reason = if requests > REQUESTS_MAX {
+        let reason = if self.state.write(|state| state.requests > state.requests_end) {
             format!("no end after {REQUESTS_MAX} disk requests")
         } else {
             "waits for something, with nothing in flight and nothing left to run".to_owned()
@@ -224,10 +227,15 @@ impl DirectWorld {
 }
 
 impl State {
+    /// Every query has a bound of its own: there may be very many of them on one recovered device.
+    fn begin_run(&mut self) {
+        self.requests_end = self.requests.saturating_add(REQUESTS_MAX);
+    }
+
     /// Submits a request; its number, or none once the bound is reached.
     fn submit(&mut self, index: usize, op: Op) -> Option<u32> {
         self.requests += 1;
-        if self.requests > REQUESTS_MAX {
+        if self.requests > self.requests_end {
             return None;
         }
         let number = self.requests;

@@ -335,6 +335,24 @@ impl CrashSpace {
         fits(&choice).then_some(choice)
     }
 
+    /// A choice whose image is this one, or much like it; `hint` as above. What does not show, such as
+    /// a sector past the length, is kept.
+    #[must_use]
+    pub(crate) fn choice_like(&self, image: &Image, hint: &[usize]) -> Vec<usize> {
+        let like = match &*self.shape {
+            Shape::Sectors(shape) => shape.choice_like(image),
+            Shape::Ordered(_) | Shape::AtomicWrite(_) => {
+                let hinted = |variable| hint.get(variable).copied().unwrap_or(self.kept(variable));
+                let variables = 0..self.variables();
+                variables.map(|variable| hinted(variable).min(self.options(variable) - 1)).collect()
+            }
+        };
+        if self.realize(&like) == *image {
+            return like;
+        }
+        self.choice_for(image, hint).unwrap_or(like)
+    }
+
     /// Bytes in a sector.
     pub(crate) fn sector_len(&self) -> usize {
         shaped!(self, sector_len())

@@ -4,6 +4,7 @@
 //! down to single sectors, so that each undecided sector is asked about for itself; such a query is
 //! run in every way, each time from where recovery has left the disks.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -106,13 +107,9 @@ impl Cuts {
         let nobodys = matches!(read, Ok(None)) || (read.is_err() && self.observed.is_some());
         let split = nobodys && range.len > SECTOR;
         if !asked && !split {
-            return match self.judge(range, read, obligations, report)? {
-                Some(bytes) => {
-                    answers.decide(range, &bytes);
-                    ControlFlow::Continue(())
-                }
-                None => ControlFlow::Continue(()),
-            };
+            let judged = self.judge(range, read, obligations, report)?;
+            judged.right.iter().for_each(|&right| answers.decide(right, judged.bytes_of(right)));
+            return ControlFlow::Continue(());
         }
         if range.len > SECTOR {
             let middle = range.offset + (range.len / 2).next_multiple_of(SECTOR);
@@ -136,9 +133,8 @@ impl Cuts {
             });
             path = recovered.world.path();
             self.trusted(path.end())?;
-            if let Some(bytes) = self.judge(range, read, obligations, report)?
-                && answers.keep
-            {
+            let Judged { right, bytes, .. } = self.judge(range, read, obligations, report)?;
+            if !right.is_empty() && answers.keep {
                 let disks = recovered.world.with_disks(|disks| disks.clone());
                 answers.open.push(Answer { range, bytes, path: path.clone(), disks });
             }
@@ -174,29 +170,60 @@ impl Cuts {
         }
     }
 
-    /// The bytes, if they are what they may be.
+    /// What of an answer is what it may be. Of what is not, the first of each invariant is told: one
+    /// must not hide another, which nobody would find again on images.
     fn judge(
         &mut self,
         range: ByteRange,
         read: Result<Option<Vec<u8>>, Finding>,
         obligations: &Obligations,
         report: Report<'_>,
-    ) -> ControlFlow<(), Option<Vec<u8>>> {
-        if let Ok(Some(bytes)) = &read {
-            self.observe(|observed| observed.content(range, bytes));
-        }
-        let finding = match read {
+    ) -> ControlFlow<(), Judged> {
+        let mut judged = Judged { range, bytes: Vec::new(), right: Vec::new() };
+        let bytes = match read {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return ControlFlow::Continue(judged),
             Err(finding) => {
                 self.observe(|observed| observed.finding(&finding));
-                finding
+                let sector = range.offset / SECTOR;
+                self.note_wrong(|wrong| wrong.sectors.extend(range.units(SECTOR)));
+                self.lost(finding, Some(sector), report)?;
+                return ControlFlow::Continue(judged);
             }
-            Ok(None) => return ControlFlow::Continue(None),
-            Ok(Some(bytes)) => match obligations.judge(range.offset / SECTOR, &bytes) {
-                None => return ControlFlow::Continue(Some(bytes)),
-                Some(finding) => finding,
-            },
         };
-        self.lost(finding, report)?;
-        ControlFlow::Continue(None)
+        self.observe(|observed| observed.content(range, &bytes));
+        judged.bytes = bytes;
+        if obligations.judge(range.offset / SECTOR, &judged.bytes).is_none() {
+            judged.right.push(range);
+            return ControlFlow::Continue(judged);
+        }
+        let mut told = BTreeSet::new();
+        for sector in range.units(SECTOR) {
+            let here = ByteRange::new(sector * SECTOR, SECTOR);
+            match obligations.judge(sector, judged.bytes_of(here)) {
+                None => judged.right.push(here),
+                Some(finding) => {
+                    self.note_wrong(|wrong| _ = wrong.sectors.insert(sector));
+                    if told.insert(finding.invariant) {
+                        self.lost(finding, Some(sector), report)?;
+                    }
+                }
+            }
+        }
+        ControlFlow::Continue(judged)
+    }
+}
+
+/// What was read, and which parts of it are right.
+struct Judged {
+    range: ByteRange,
+    bytes: Vec<u8>,
+    right: Vec<ByteRange>,
+}
+
+impl Judged {
+    fn bytes_of(&self, part: ByteRange) -> &[u8] {
+        let start = usize::try_from(part.offset - self.range.offset).expect("within the bytes");
+        &self.bytes[start..start + usize::try_from(part.len).expect("within the bytes")]
     }
 }

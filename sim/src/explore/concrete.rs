@@ -3,8 +3,8 @@
 //! On the way to a violation each power cut was decided as far as somebody has looked. From the
 //! innermost outwards, one of the images that agree is taken, such that the one inside can follow;
 //! then the cuts are taken once more, on images, as a replay takes them. What does not break then
-//! was not found: the harness is broken. What does break is made smaller: as little as possible
-//! lost, or as little as possible kept, and recovery cut as early as possible.
+//! was not found: the harness is broken. What does break is made smaller: no cut that is not needed,
+//! as little as possible lost, or as little as possible kept, and recovery cut as early as possible.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -18,6 +18,8 @@ use crate::explore::script::{Leaves, Script, ScriptedCut};
 use crate::oracle::Finding;
 use crate::verdict::Invariant;
 
+/// How often a violation is looked for on images that need not be there.
+const IN_VAIN_MAX: usize = 64;
 /// Most attempts to make one counterexample smaller. One that would need more is left larger.
 const ATTEMPTS_MAX: usize = 2000;
 
@@ -44,14 +46,55 @@ impl Cuts {
         }
     }
 
+    /// Reports a violation at the end of the chain if it is there on images.
+    pub(super) fn tell_if_real(&mut self, finding: Finding, report: Report<'_>) -> ControlFlow<()> {
+        if self.only_observes || self.script.is_some() {
+            return self.tell(finding, report);
+        }
+        if self.told.contains(&finding.invariant) || self.repeated_in_vain == IN_VAIN_MAX {
+            return ControlFlow::Continue(());
+        }
+        match self.concrete(finding.invariant) {
+            Some(violation) => {
+                self.told.insert(finding.invariant);
+                report(violation)
+            }
+            None => {
+                self.repeated_in_vain += 1;
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
     /// The violation of an invariant at the end of the chain, with images; none if there is not.
     fn concrete(&self, invariant: Invariant) -> Option<Violation> {
         let smallest = [Prefer::Kept, Prefer::Lost].into_iter().filter_map(|extreme| {
             let first = self.follows(images(&self.chain, extreme), invariant)?;
+            let first = self.shorter(first, invariant);
             Some(self.nearer(first, invariant, extreme))
         });
-        let (_, violation) = smallest.min_by_key(|(distance, _)| *distance)?;
+        let (_, violation) =
+            smallest.min_by_key(|(distance, violation)| (violation.cuts.len(), *distance))?;
         Some(self.earlier(violation, invariant))
+    }
+
+    /// Leaves out power cuts. What the first one left may break the invariant by itself: on undecided
+    /// disks that may have been seen only after others.
+    fn shorter(&self, mut violation: Violation, invariant: Invariant) -> Violation {
+        loop {
+            let all = script_like(&violation.cuts).cuts;
+            let starts = (1..all.len()).map(|len| all[..len].to_vec());
+            let without_one = (1..all.len()).map(|left_out| {
+                let mut rest = all.clone();
+                rest.remove(left_out);
+                rest
+            });
+            let mut shorter = starts.chain(without_one);
+            match shorter.find_map(|cuts| self.follows(Script { cuts }, invariant)) {
+                Some(other) => violation = other,
+                None => return violation,
+            }
+        }
     }
 
     /// Changes one variable after the other to what an extreme says, as long as the invariant still
@@ -63,37 +106,34 @@ impl Cuts {
         extreme: Prefer,
     ) -> (usize, Violation) {
         let mut attempts = 0;
+        let mut distance = differing(&violation, extreme);
         for level in 0..violation.cuts.len() {
             for disk in 0..violation.cuts[level].spaces.len() {
                 for variable in 0..violation.cuts[level].spaces[disk].variables() {
-                    let cut = &violation.cuts[level];
-                    let wanted = option(&cut.spaces[disk], variable, extreme);
+                    let Some(cut) = violation.cuts.get(level) else { break };
+                    let Some(space) = cut.spaces.get(disk) else { break };
+                    if variable >= space.variables() {
+                        break;
+                    }
+                    let wanted = option(space, variable, extreme);
                     if cut.assignment.options[disk][variable] == wanted || attempts == ATTEMPTS_MAX
                     {
                         continue;
                     }
                     attempts += 1;
-                    let mut script = script(&violation.cuts);
+                    let mut script = script_like(&violation.cuts);
                     let mut changed = cut.assignment.clone();
                     changed.options[disk][variable] = wanted;
                     script.cuts[level].leaves = leaves(cut, &changed);
-                    if let Some(smaller) = self.follows(script, invariant) {
-                        violation = smaller;
+                    let Some(other) = self.follows(script, invariant) else { continue };
+                    let other_distance = differing(&other, extreme);
+                    if other_distance < distance {
+                        (violation, distance) = (other, other_distance);
                     }
                 }
             }
         }
-        let differing = violation.cuts.iter().map(|cut| {
-            let disks = cut.spaces.iter().zip(&cut.assignment.options);
-            let differing = disks.map(|(space, options)| {
-                let options = options.iter().enumerate();
-                options
-                    .filter(|(variable, taken)| **taken != option(space, *variable, extreme))
-                    .count()
-            });
-            differing.sum::<usize>()
-        });
-        (differing.sum(), violation)
+        (distance, violation)
     }
 
     /// Cuts recoveries as early as possible.
@@ -105,7 +145,7 @@ impl Cuts {
             }
             let attempts = u64::try_from(ATTEMPTS_MAX).expect("a small number");
             let found = (0..now.min(attempts)).find_map(|at| {
-                let mut script = script(&violation.cuts);
+                let mut script = script_like(&violation.cuts);
                 script.cuts[level].at = at;
                 self.follows(script, invariant)
             });
@@ -190,13 +230,30 @@ fn images(chain: &[Level], extreme: Prefer) -> Script {
     Script { cuts }
 }
 
-fn script(cuts: &[Cut]) -> Script {
+/// The same cuts, or what is most like them where something else is left than before.
+fn script_like(cuts: &[Cut]) -> Script {
     let cut = |cut: &Cut| ScriptedCut {
         session: cut.session,
         at: cut.at,
-        leaves: leaves(cut, &cut.assignment),
+        leaves: match leaves(cut, &cut.assignment) {
+            Leaves::Images(images, hints, unreadable) => Leaves::Like(images, hints, unreadable),
+            other => other,
+        },
     };
     Script { cuts: cuts.iter().map(cut).collect() }
+}
+
+/// How many variables differ from what an extreme says.
+fn differing(violation: &Violation, extreme: Prefer) -> usize {
+    let differing = violation.cuts.iter().map(|cut| {
+        let disks = cut.spaces.iter().zip(&cut.assignment.options);
+        let differing = disks.map(|(space, options)| {
+            let options = options.iter().enumerate();
+            options.filter(|(variable, taken)| **taken != option(space, *variable, extreme)).count()
+        });
+        differing.sum::<usize>()
+    });
+    differing.sum()
 }
 
 fn leaves(cut: &Cut, assignment: &Assignment) -> Leaves {

@@ -138,6 +138,17 @@ pub(super) struct Level {
     pub(super) taken: Taken,
     /// For each disk the sectors that turned out to be unreadable.
     pub(super) unreadable: Vec<BTreeSet<u64>>,
+    /// What the recovery that follows shows that is wrong, where it runs on images.
+    pub(super) wrong: Wrong,
+}
+
+/// What a recovery shows that is wrong.
+#[derive(Clone, Default)]
+pub(super) struct Wrong {
+    /// Whether it fails as a whole, or the structure is broken.
+    pub(super) everything: bool,
+    /// Guest sectors.
+    pub(super) sectors: BTreeSet<u64>,
 }
 
 /// What is known of the choice that a power cut made.
@@ -165,6 +176,8 @@ pub(crate) struct Cuts {
     pub(super) later: Vec<LaterSession>,
     /// Whether crash points with few states are enumerated as well.
     pub(crate) cross_checks: bool,
+    /// Whether recovery and later sessions are cut at every step, not just at the end of intervals.
+    pub(crate) at_every_step: bool,
     points_seen: Visited,
     states_seen: Visited,
     pub(super) chain: Vec<Level>,
@@ -180,6 +193,8 @@ pub(crate) struct Cuts {
     pub(super) only_observes: bool,
     /// Invariants that were told already: the first violation of each is enough.
     pub(super) told: BTreeSet<Invariant>,
+    /// How often F-REPLAY was looked for in vain.
+    pub(super) repeated_in_vain: usize,
     /// Why a script cannot be followed.
     pub(crate) misfit: Option<String>,
     /// Why nothing that was found can be trusted.
@@ -195,6 +210,7 @@ impl Cuts {
             method,
             later,
             cross_checks: false,
+            at_every_step: false,
             points_seen: Visited::default(),
             states_seen: Visited::default(),
             chain: Vec::new(),
@@ -204,6 +220,7 @@ impl Cuts {
             cut_short: false,
             only_observes: false,
             told: BTreeSet::new(),
+            repeated_in_vain: 0,
             misfit: None,
             broken: None,
             counts: Counts::default(),
@@ -251,6 +268,7 @@ impl Cuts {
             spaces: Arc::clone(&point.spaces),
             taken: Taken::Some(point.spaces.iter().cloned().map(Undecided::new).collect()),
             unreadable: Vec::new(),
+            wrong: Wrong::default(),
         });
         let outer = (self.observed.take(), std::mem::take(&mut self.cut_short));
         self.observed = self.cross_checks.then(Observed::default);
@@ -370,6 +388,7 @@ impl Cuts {
                 spaces: Arc::clone(&point.spaces),
                 taken: Taken::All(state.assignment.clone()),
                 unreadable: Vec::new(),
+                wrong: Wrong::default(),
             });
             let answer = self.one_image(point, state.images.clone(), report);
             self.chain.pop();

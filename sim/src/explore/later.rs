@@ -1,9 +1,10 @@
 //! Sessions after a power cut: what one client does on the recovered device, one request after the
 //! other, before power is cut again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use plugpull_engine::ByteRange;
+use plugpull_engine::{ByteRange, SECTOR};
 
 use crate::crash::DirectWorld;
 use crate::disk::Image;
@@ -23,6 +24,8 @@ pub(crate) struct LaterSession {
 
 /// A session that ran to its end.
 pub(crate) struct Ran {
+    /// What reads have shown that is wrong, the first of each invariant in each read.
+    pub(crate) findings: Vec<Finding>,
     /// What a power cut must leave, per phase; the crash points of the run carry the phase.
     pub(crate) obligations: Vec<Arc<Obligations>>,
 }
@@ -32,7 +35,8 @@ impl LaterSession {
     /// elsewhere is not judged.
     ///
     /// # Errors
-    /// The finding, if a request fails or ends with the wrong result: no fault is injected here.
+    /// The finding, if a request fails: no fault is injected here. A read with the wrong result does
+    /// not end the session: other parts of it, and what follows, are judged for themselves.
     pub(crate) fn run(
         &self,
         world: &DirectWorld,
@@ -40,7 +44,7 @@ impl LaterSession {
         content: &Image,
         asked: &[ByteRange],
     ) -> Result<Ran, Finding> {
-        let ran = Ran { obligations: Vec::new() };
+        let ran = Ran { findings: Vec::new(), obligations: Vec::new() };
         let mut run = Run { world, model: SectorModel::new(), content, asked, ran };
         run.next_phase();
         for (index, op) in (0..).zip(&self.ops) {
@@ -78,19 +82,7 @@ impl Run<'_> {
             GuestOp::Read { offset, len } => {
                 let range = ByteRange::new(offset, len);
                 let bytes = run(self.world, "a read", device.read(range))?.map_err(unasked)?;
-                for part in self.asked.iter().map(|asked| asked.intersection(range)) {
-                    if part.is_empty() {
-                        continue;
-                    }
-                    let start = usize::try_from(part.offset - offset).expect("within the bytes");
-                    let len = usize::try_from(part.len).expect("within the bytes");
-                    let bytes = &bytes[start..start + len];
-                    let sectors = stamp::sectors_of(part.offset, bytes);
-                    let expected = Obligations::quiescent(&self.model, self.content, sectors);
-                    if let Some(finding) = expected.judge(part.offset / 512, bytes) {
-                        return Err(finding);
-                    }
-                }
+                self.judge(range, &bytes);
             }
             GuestOp::Flush => {
                 let submitted = self.model.submit_flush();
@@ -107,6 +99,27 @@ impl Run<'_> {
         }
         self.next_phase();
         Ok(())
+    }
+
+    /// Judges what a read has shown, in the ranges that are asked for.
+    fn judge(&mut self, range: ByteRange, bytes: &[u8]) {
+        let bytes_of = |part: ByteRange| {
+            let start = usize::try_from(part.offset - range.offset).expect("within the bytes");
+            &bytes[start..start + usize::try_from(part.len).expect("within the bytes")]
+        };
+        let broken = |part: ByteRange| {
+            let sectors = part.units(SECTOR);
+            let expected = Obligations::quiescent(&self.model, self.content, sectors.clone());
+            expected.judge(sectors.start, bytes_of(part))
+        };
+        let parts = self.asked.iter().map(|asked| asked.intersection(range));
+        let parts = parts.filter(|part| !part.is_empty() && broken(*part).is_some());
+        let sectors = parts.flat_map(|part| part.units(SECTOR));
+        let mut told = BTreeSet::new();
+        let findings = sectors.filter_map(|at| broken(ByteRange::new(at * SECTOR, SECTOR)));
+        let findings: Vec<Finding> =
+            findings.filter(|finding| told.insert(finding.invariant)).collect();
+        self.ran.findings.extend(findings);
     }
 }
 

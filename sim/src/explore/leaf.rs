@@ -11,7 +11,7 @@ use crate::crash::{Certificate, CrashPoint, DirectWorld, Path, Watch};
 use crate::disk::Image;
 use crate::exec::catch;
 use crate::explore::answers::{Answer, Answers};
-use crate::explore::cuts::{Cuts, Left, Point, Reach, Report, SETTLED};
+use crate::explore::cuts::{Cuts, Left, Level, Point, Reach, Report, SETTLED, Wrong};
 use crate::oracle::{Finding, Obligations};
 use crate::system::{Device, Purpose};
 use crate::verdict::Invariant;
@@ -47,21 +47,27 @@ impl Cuts {
         let path = world.path();
         let states = world.with_disks(|disks| disks.states());
         world.with_disks(|disks| self.narrow(disks));
+        let points = world.take_points();
         match recovered {
             // What a program does that is not deterministic means nothing.
             _ if path.end().is_err() => {}
             Err(finding) => {
                 self.observe(|observed| observed.finding(&finding));
-                self.lost(finding, report)?;
+                self.note_wrong(|wrong| wrong.everything = true);
+                self.lost(finding, None, report)?;
+                self.cut_recovery(points, point, report)?;
             }
-            Ok(None) => self.observe(|observed| observed.end("refused")),
+            Ok(None) => {
+                self.observe(|observed| observed.end("refused"));
+                self.cut_recovery(points, point, report)?;
+            }
             Ok(Some(device)) => {
                 self.observe(|observed| observed.end("recovered"));
-                let points = world.take_points();
                 let recovered = Recovered { world, device };
                 let answers = self.read_back(&recovered, point, goes_on, report)?;
+                self.cut_recovery(points, point, report)?;
                 if goes_on {
-                    self.go_on(left, &recovered, points, &answers, point, report)?;
+                    self.go_on(left, &recovered, &answers, point, report)?;
                 }
             }
         }
@@ -70,26 +76,47 @@ impl Cuts {
 
     /// What has to be noted of a run that goes on, or not.
     fn watch(&self, goes_on: bool) -> Watch {
-        match (&self.script, goes_on) {
-            (_, false) => Watch::Off,
-            (None, true) => Watch::Intervals,
-            (Some(_), true) => Watch::Every,
+        match goes_on {
+            false => Watch::Off,
+            true if self.at_every_step || self.script.is_some() => Watch::Every,
+            true => Watch::Intervals,
         }
     }
 
-    /// A recovery that lost something. What only shows when it is cut and repeated breaks F-REPLAY
-    /// as well.
-    pub(super) fn lost(&mut self, finding: Finding, report: Report<'_>) -> ControlFlow<()> {
+    /// A recovery that lost something, in one guest sector if that can be said. What only shows when
+    /// it is cut and repeated breaks F-REPLAY as well.
+    pub(super) fn lost(
+        &mut self,
+        finding: Finding,
+        sector: Option<u64>,
+        report: Report<'_>,
+    ) -> ControlFlow<()> {
+        let message = format!("recovery that was cut and repeated: {}", finding.message);
+        self.tell(finding, report)?;
         let repeated = matches!(
             &self.chain[..],
             [.., first, second] if first.session == second.session && second.at != SETTLED
         );
-        let message = format!("recovery that was cut and repeated: {}", finding.message);
-        self.tell(finding, report)?;
-        if !repeated {
+        let (_, outer) = self.chain.split_last().expect("a power cut was taken");
+        let was_wrong = |level: &Level| {
+            level.wrong.everything
+                || sector
+                    .map_or(!level.wrong.sectors.is_empty(), |at| level.wrong.sectors.contains(&at))
+        };
+        let only_repeated = repeated && !outer.iter().any(was_wrong);
+        let finding = Finding { invariant: Invariant::FReplay, message };
+        if !only_repeated {
             return ControlFlow::Continue(());
         }
-        self.tell(Finding { invariant: Invariant::FReplay, message }, report)
+        // On undecided disks nobody knows whether it was wrong before; on images it shows.
+        self.tell_if_real(finding, report)
+    }
+
+    /// Notes, on images, that the recovery at hand shows something wrong.
+    pub(super) fn note_wrong(&mut self, note: impl FnOnce(&mut Wrong)) {
+        if self.script.is_some() {
+            note(&mut self.chain.last_mut().expect("a power cut was taken").wrong);
+        }
     }
 
     /// Opens the device and checks its structure.
@@ -106,6 +133,7 @@ impl Cuts {
         {
             self.observe(|observed| observed.finding(&finding));
             world.with_disks(|disks| self.narrow(disks));
+            self.note_wrong(|wrong| wrong.everything = true);
             self.tell(finding, report)?;
         }
         ControlFlow::Continue(opened)
@@ -148,25 +176,38 @@ impl Cuts {
         ControlFlow::Continue(answers)
     }
 
-    /// From a recovered state: cuts inside this recovery, a cut after it, later sessions.
+    /// Cuts inside this recovery, also one that has failed: power may be cut before it does, and what
+    /// was undecided then need not have made it fail.
+    fn cut_recovery(
+        &mut self,
+        points: Vec<CrashPoint>,
+        point: &Point,
+        report: Report<'_>,
+    ) -> ControlFlow<()> {
+        let reach = point.reach;
+        let Some(recovery_cuts) = reach.recovery_cuts.checked_sub(1) else {
+            return ControlFlow::Continue(());
+        };
+        for cut in points {
+            self.narrow_to(cut.undecided, cut.unreadable.as_ref());
+            let (at, spaces, unreadable) = (cut.at, cut.spaces.into(), cut.unreadable);
+            let reach = Reach { recovery_cuts, ..reach };
+            self.point(Point { at, spaces, unreadable, reach, ..point.clone() }, report)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// From a recovered state: a cut after recovery, later sessions.
     fn go_on(
         &mut self,
         left: &Left,
         recovered: &Recovered,
-        points: Vec<CrashPoint>,
         answers: &Answers,
         point: &Point,
         report: Report<'_>,
     ) -> ControlFlow<()> {
         let reach = point.reach;
-        if let Some(recovery_cuts) = reach.recovery_cuts.checked_sub(1) {
-            let inner = Reach { recovery_cuts, ..reach };
-            for cut in points {
-                self.narrow_to(cut.undecided, cut.unreadable.as_ref());
-                let (at, spaces, unreadable) = (cut.at, cut.spaces.into(), cut.unreadable);
-                let inner = Point { at, spaces, unreadable, reach: inner, ..point.clone() };
-                self.point(inner, report)?;
-            }
+        if reach.recovery_cuts > 0 {
             let last = Reach { recovery_cuts: 0, sessions_done: self.later.len() };
             for (part, settled) in answers.settled(recovered) {
                 self.narrow_to(settled.undecided, settled.unreadable.as_ref());
@@ -244,6 +285,9 @@ impl Cuts {
                 Err(_) if world.with_disks(|disks| disks.failed_reads()) > failed_reads => {}
                 Err(finding) => self.tell(finding, report)?,
                 Ok(ran) => {
+                    for finding in ran.findings {
+                        self.tell(finding, report)?;
+                    }
                     let mut points = world.take_points();
                     let end = world.point();
                     // Unless it is among them, the end of the session is a crash point, too.

@@ -216,16 +216,23 @@ fn run_plan(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> ScenarioResult {
     let explore = &exploration.explore;
-    let mut cuts = Cuts::new(Arc::clone(&plan.system), method(explore), plan.later.clone());
-    cuts.cross_checks = options.cross_check;
-    let mut strategy = strategy(explore);
-    let mut outcome = Search::new(plan, &mut cuts).run(&mut strategy, &mut |outcome, cuts| {
+    let cuts = || Cuts::new(Arc::clone(&plan.system), method(explore), plan.later.clone());
+    let mut tick = |outcome: &Outcome, cuts: &Cuts| {
         progress(Progress { executions: outcome.executions, recoveries: cuts.counts.recoveries });
-    });
+    };
+    let mut seen = cuts();
+    seen.cross_checks = options.cross_check;
+    let search = Search::new(plan, &mut seen).often_enough_for(explore);
+    let mut outcome = search.run(&mut strategy(explore), &mut tick);
+    if outcome.has_only_others_than(plan.wanted) && !seen.at_every_step && seen.broken.is_none() {
+        seen = cuts();
+        let search = Search::new(plan, &mut seen).at_every_step();
+        outcome = search.run(&mut strategy(explore), &mut tick);
+    }
     if options.cross_check && outcome.broken.is_none() {
         outcome.broken = compare_with_every_step(explore, plan, &outcome);
     }
-    report::result(plan, exploration, outcome, cuts)
+    report::result(plan, exploration, outcome, seen)
 }
 
 /// Takes the way to a violation of a system again; every step is told to `step`, one line each. The
@@ -251,7 +258,7 @@ pub fn replay_system(
         Box::new(Replay::new(way.trace.clone(), AfterTrace::Fifo));
     let search = Search::new(&plan, &mut cuts).at_every_step().telling(step);
     let outcome = search.run(&mut strategy, &mut |_, _| ());
-    if let Some(why) = outcome.broken.or(cuts.misfit.take()) {
+    if let Some(why) = outcome.broken.or(cuts.misfit.take()).or(cuts.broken.take()) {
         return ReplayEnd::Diverged(why);
     }
     let recorded = outcome.found.iter().position(|found| found.finding.invariant == way.invariant);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::crash::Assignment;
 use crate::disk::{CrashSpace, Image};
-use crate::explore::cuts::{Cuts, Level, Point, Report, Taken, realize};
+use crate::explore::cuts::{Cuts, Level, Point, Report, Taken, Wrong, realize};
 use crate::scenario::PowerCut;
 
 /// The cuts to take, outermost first.
@@ -31,6 +31,8 @@ pub(crate) enum Leaves {
     Told(PowerCut),
     /// These images, with unreadable sectors. The hint says how the choice may begin.
     Images(Vec<Image>, Vec<Vec<usize>>, Vec<BTreeSet<u64>>),
+    /// The same, or what is most like it where something else is left than before.
+    Like(Vec<Image>, Vec<Vec<usize>>, Vec<BTreeSet<u64>>),
 }
 
 impl Script {
@@ -64,13 +66,17 @@ impl Cuts {
                     Some(options)
                 })
             }
+            Leaves::Like(images, hints, _) => {
+                let each = point.spaces.iter().zip(images).zip(hints);
+                Some(each.map(|((space, image), hint)| space.choice_like(image, hint)).collect())
+            }
         };
         let unreadable = match &cut.leaves {
             Leaves::Told(told) => {
                 let disks = told.disks.iter();
                 disks.map(|disk| disk.unreadable.iter().copied().collect()).collect()
             }
-            Leaves::Images(_, _, unreadable) => unreadable.clone(),
+            Leaves::Images(_, _, unreadable) | Leaves::Like(_, _, unreadable) => unreadable.clone(),
         };
         let Some(options) = options else {
             self.misfit = Some(format!(
@@ -87,6 +93,7 @@ impl Cuts {
             spaces: Arc::clone(&point.spaces),
             taken: Taken::All(assignment),
             unreadable,
+            wrong: Wrong::default(),
         });
         let answer = self.one_image(point, images, report);
         self.chain.pop();

@@ -5,7 +5,9 @@
 //! goes away when a flush succeeds, one comes only with a write of its own, whose content no earlier
 //! state can hold because every write is stamped. So what fails at any step of an interval fails at
 //! its last one, and that one alone is explored. When something is found, the earliest step of the
-//! interval that fails is looked for by bisection.
+//! interval that fails is looked for by bisection. Whether two failures have the same *name* is
+//! another question: what a flush covers later is D-DUR and not D-OLDNEW any more. A search for a
+//! named invariant that finds only others therefore goes on at every step.
 //!
 //! Unless every order of completions has an execution of its own, each execution is followed by the
 //! one that shows what the other consistent cuts of it would (see `latest`).
@@ -21,6 +23,7 @@ use crate::explore::execution::Execution;
 use crate::explore::found::Found;
 use crate::explore::plan::Plan;
 use crate::oracle::Finding;
+use crate::scenario::{Crashes, Explore};
 use crate::schedule::{Divergence, Strategy};
 use crate::verdict::Invariant;
 
@@ -51,6 +54,17 @@ pub(crate) struct Search<'a> {
     only_step: Option<usize>,
 }
 
+impl Outcome {
+    /// Whether something was found, but not what is looked for.
+    pub(crate) fn has_only_others_than(&self, wanted: Option<Invariant>) -> bool {
+        let is_wanted = |found: &Found| Some(found.finding.invariant) == wanted;
+        wanted.is_some()
+            && self.broken.is_none()
+            && !self.found.is_empty()
+            && !self.found.iter().any(is_wanted)
+    }
+}
+
 impl<'a> Search<'a> {
     pub(crate) fn new(plan: &'a Plan, cuts: &'a mut Cuts) -> Self {
         let outcome = Outcome::default();
@@ -60,6 +74,7 @@ impl<'a> Search<'a> {
     /// Cuts power at every step: what a replay needs, and the reference for the search by intervals.
     pub(crate) fn at_every_step(mut self) -> Self {
         self.every_step = true;
+        self.cuts.at_every_step = true;
         self
     }
 
@@ -77,6 +92,15 @@ impl<'a> Search<'a> {
     pub(crate) fn telling(mut self, listener: &'a mut dyn FnMut(&str)) -> Self {
         self.listener = Some(listener);
         self
+    }
+
+    /// Cuts power at every step if enumeration is sampled: then what fails at the last step of an
+    /// interval may be missed there, and be seen at one with fewer states.
+    pub(crate) fn often_enough_for(self, explore: &Explore) -> Self {
+        match explore.crashes {
+            Crashes::Sampled { .. } => self.at_every_step(),
+            Crashes::Exact | Crashes::None => self,
+        }
     }
 
     /// Runs executions until the strategy ends or a violation ends the search; `tick` is called
@@ -108,7 +132,7 @@ impl<'a> Search<'a> {
 
     fn execution(&mut self, strategy: &mut Box<dyn Strategy>) -> ControlFlow<()> {
         let mut execution = Execution::new(self.plan);
-        if !self.plan.latest || self.every_step {
+        if !self.plan.latest || self.only_step.is_some() {
             return self.run_to_end(&mut execution, strategy);
         }
         execution.start_recording(self.plan);
@@ -187,11 +211,13 @@ impl<'a> Search<'a> {
                     return self.live(execution, stopped(Invariant::LProg, &hang));
                 }
                 Step::Panicked(panic) => {
+                    self.crash_point(execution, &interval, None)?;
                     return self.live(execution, stopped(Invariant::EPanic, &panic));
                 }
                 Step::StepCap if execution.job_is_running() => {
                     let message = "a background job has not ended at the step cap".to_owned();
                     let finding = Finding { invariant: Invariant::LConv, message };
+                    self.crash_point(execution, &interval, None)?;
                     return self.live(execution, finding);
                 }
                 Step::StepCap => {

@@ -7,6 +7,7 @@ mod disk_requests;
 mod disk_truth_table;
 mod executor;
 mod explore;
+mod named_invariants;
 mod real_images;
 mod second_power_cut;
 mod self_check;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{SectorSpace, Variable, clipped};
 use crate::disk::bytes::Slice;
 use crate::disk::cell::CellContents;
+use crate::disk::contents::Content;
 use crate::disk::image::Image;
 use crate::disk::lengths::LengthOptions;
 use crate::disk::remaining::{Question, Remaining, index};
@@ -176,6 +177,30 @@ impl SectorSpace {
         let list = &self.sectors[sector].contexts[0].contents.list;
         let option = list.iter().position(|one| one.bytes[..] == content[..])?;
         Some((self.hidden_variables() + sector, index(option)))
+    }
+
+    /// A choice that gives this image's length and content where one does, and keeps the most
+    /// elsewhere.
+    pub(crate) fn choice_like(&self, image: &Image) -> Vec<usize> {
+        let mut choice: Vec<usize> =
+            (0..self.variables()).map(|variable| self.kept(variable)).collect();
+        if self.length_variables() > 0 {
+            let list = &self.lengths[self.mask(&choice)].0.list;
+            let same = list.iter().position(|option| option.len == image.len());
+            choice[self.gates.len()] = same.unwrap_or(choice[self.gates.len()]);
+        }
+        let (context, length) = self.context(&choice);
+        let hidden = self.hidden_variables();
+        for (sector, option) in self.sectors.iter().zip(&mut choice[hidden..]) {
+            let len = self.visible_len(sector.index, length.len);
+            let wanted = image.bytes(sector.index * self.unit(), len);
+            let list = &sector.contents(context).contents.list;
+            let is_same = |content: &Content| content.bytes[..len] == wanted[..];
+            if !list.get(*option).is_some_and(is_same) {
+                *option = list.iter().position(is_same).unwrap_or(*option);
+            }
+        }
+        choice
     }
 
     fn find(&self, sector: u64) -> Option<usize> {
