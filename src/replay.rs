@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         }
         ReplayEnd::Diverged(why) => {
             return Err(Failure::Broken(format!(
-                "{path}: the code has changed since this was recorded, so it no longer fits: \
+                "{path}: the code has changed since this was recorded, or the file has, so it no longer fits: \
                  {why}\nexplore it again with `plugpull run {path}`"
             )));
         }

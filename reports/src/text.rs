@@ -188,14 +188,14 @@ fn crash_reach(reach: &CrashReach, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let points = Count(reach.points, "point");
     write!(f, "{} crash {states} at {points} ({}", States(&reach.states), reach.mode)?;
     write!(f, "{}", if reach.complete { ", all" } else { ", not all" })?;
-    if reach.mode == "exact" && reach.certificate {
+    if reach.mode == "exact" && reach.certificate && reach.complete {
         write!(f, ", certified over {}", Count(reach.recovery_paths, "way"))?;
     }
     if reach.cross_checked > 0 {
         write!(f, ", {} enumerated as well", Count(reach.cross_checked, "point"))?;
     }
     if reach.depth > 0 {
-        write!(f, ", {} in recovery", Count(reach.depth.into(), "more cut"))?;
+        write!(f, ", recovery cut up to {}", Count(reach.depth.into(), "time"))?;
     }
     f.write_str(")")
 }

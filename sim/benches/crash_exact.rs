@@ -140,7 +140,7 @@ fn self_check(programs: u64) {
     let name = format!("{programs} random programs");
     let none = || "-".to_owned();
     line([name, counts.states.to_string(), counts.ways.to_string(), none(), text(time), bar]);
-    say(&format!("{counts:?}"));
+    say(&format!("what the random programs were: {counts:?}"));
 }
 
 fn rate(what: &str, count: u64, time: Duration) -> String {

@@ -20,6 +20,7 @@ use plugpull_sim::verdict::Verdict;
 const RUNS: usize = 5;
 
 fn main() {
+    println!("fastest of {RUNS} runs each; the time per write must stay within a factor of 2");
     println!(
         "{:>6} {:>12} {:>8} {:>8} {:>14}",
         "writes", "states", "points", "ways", "us per write"

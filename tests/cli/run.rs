@@ -54,6 +54,19 @@ fn the_example_of_the_documentation_holds() {
 }
 
 #[test]
+fn the_example_of_the_readme_holds_and_with_the_bug_that_it_names_is_violated() {
+    let readme = include_str!("../../README.md");
+    let (_, example) = readme.split_once("```toml\n").expect("there is an example");
+    let (example, rest) = example.split_once("```").expect("it ends");
+    assert!(rest.contains("Add `planted = [\"fvd-journal-before-data\"]` to `[system]`"));
+    let bug = example.replace("[system]\n", "[system]\nplanted = [\"fvd-journal-before-data\"]\n");
+    let place = Place::new();
+    place.file("example.toml", example).file("bug.toml", bug);
+    place.run("run example.toml").exits(0).says("ok   holds");
+    place.run("run bug.toml").exits(1).says("FAIL violated");
+}
+
+#[test]
 fn what_is_as_expected_exits_0() {
     let place = Place::new();
     place.file("scenarios/a.toml", HOLDS);
@@ -124,9 +137,40 @@ fn a_replay_that_does_not_fit_says_so() {
     let without_bug = text.replace("planted = [\"fvd-journal-before-data\"]\n", "");
     assert_ne!(text, without_bug);
     place.file("fixed.toml", without_bug).file("plain.toml", HOLDS);
-    place.run("replay fixed.toml").exits(4).complains("the code has changed");
+    place
+        .run("replay fixed.toml")
+        .exits(4)
+        .complains("the code has changed since this was recorded, or the file has");
     place.run("replay plain.toml").exits(2).complains("plain.toml: no [replay] table");
     place.run("replay nothing.toml").exits(2).complains("nothing.toml: ");
+}
+
+/// A file that says more than happens, or something else, is no proof that a bug is gone.
+#[test]
+fn a_damaged_counterexample_says_what_does_not_fit() {
+    let place = Place::new();
+    let bug = include_str!("../../scenarios/planted/fvd-journal-before-data.toml");
+    place.file("a.toml", bug).run("run a.toml").exits(0);
+    let text = String::from_utf8(place.read("plugpull-out/a-D-OLDNEW.toml")).unwrap();
+    let at = text.lines().find(|line| line.starts_with("at = ")).expect("a power cut").to_owned();
+    let cut = text.find("[[replay.crash]]").expect("a power cut");
+    let first = text[cut..].find("variable = \"sector ").expect("a sector") + cut;
+    let sector = &text[first..][..text[first..].find(',').expect("a list")];
+    let cases = [
+        (text.replace(&at, "at = 100000"), "in session 1 at 100000, was never reached"),
+        (text.replace("session = 1", "session = 7"), "in session 7 at"),
+        (text.clone() + &text[cut..].replace(&at, "at = 100000"), "power cut 2 of the file"),
+        (
+            text.replacen(sector, "variable = \"sector 999\"", 1),
+            "expected sector 999 on disk image",
+        ),
+        (text.clone() + "\n[replay.crash.unreadable]\nimage = [99999]\n", "sector 99999 of disk"),
+    ];
+    for (damaged, complaint) in cases {
+        assert_ne!(damaged, text);
+        place.file("damaged.toml", damaged);
+        place.run("replay damaged.toml").exits(4).complains(complaint);
+    }
 }
 
 /// The document without its times.

@@ -10,12 +10,26 @@
 
 use num_bigint::BigUint;
 use plugpull_engine::{ByteRange, DiskError, DiskErrorKind};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::crash::path::{About, Asked, Path};
 use crate::crash::unreadable::Unreadable;
 use crate::disk::{
     CrashSpace, DiskSpec, DiskState, Image, Op, OpKind, Outcome, Reply, RequestId, Undecided,
 };
+
+/// Identifies a request.
+fn identity(disk: usize, op: &Op) -> u64 {
+    let (offset, rest) = match op {
+        Op::Read { offset, len } => (*offset, *len as u64),
+        Op::Write { offset, data, .. } => (*offset, xxh3_64(data)),
+        Op::Discard { offset, len } => (*offset, *len),
+        Op::Resize { len } => (*len, 0),
+        Op::Flush => (0, 0),
+    };
+    let kind = (disk as u64) << 8 | op.kind() as u64;
+    offset.wrapping_mul(0xff51_afd7_ed55_8ccd) ^ rest.rotate_left(32) ^ kind
+}
 
 /// Which moments are noted as crash points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +161,7 @@ impl LazyDisks {
     /// Takes a request in flight.
     pub fn submit(&mut self, disk: usize, id: RequestId, op: Op) {
         let changes = op.kind() != OpKind::Read;
+        self.path.note(identity(disk, &op));
         // What a read sees is decided when it completes.
         self.decide(disk, changes.then_some(&op));
         self.disks[disk].submit(id, op);

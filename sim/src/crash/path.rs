@@ -3,7 +3,8 @@
 //! Programs are explored by running them again and again, depth first: a run takes the answers of
 //! the one before, but for the last one that has an alternative. A program that asks something else
 //! than before on the same way is not deterministic, and nothing that was found out about it holds:
-//! every run compares, at every question, what is asked and how many answers there are.
+//! every run compares, at every question, what is asked, how many answers there are, and which
+//! requests were made of the disks before.
 
 use std::fmt;
 
@@ -51,6 +52,8 @@ struct Answered {
     first: usize,
     /// How many answers were taken before this one.
     turn: usize,
+    /// Identifies what the program had asked of the disks before.
+    past: u64,
 }
 
 impl Answered {
@@ -78,8 +81,11 @@ pub struct Nearness {
 pub struct Path {
     answered: Vec<Answered>,
     at: usize,
-    /// Every run starts with so many answers given already.
+    /// Identifies what the program has asked of the disks so far.
+    past: u64,
+    /// Every run starts with so many answers given already, and with this past.
     start: usize,
+    start_past: u64,
     /// So many answers at the start are not varied.
     fixed: usize,
     /// If set, every question is answered with the first answer and none is remembered.
@@ -119,19 +125,21 @@ impl Path {
     /// The same way again, of which the answers so far stay as they are.
     #[must_use]
     pub fn fixed_so_far(&self) -> Self {
-        Self { fixed: self.at, start: 0, at: 0, nearness: None, ..self.clone() }
+        let again = Self { start: 0, start_past: 0, ..self.again() };
+        Self { fixed: self.at, at: 0, past: 0, nearness: None, ..again }
     }
 
     /// The same way once more.
     #[must_use]
     pub fn again(&self) -> Self {
-        Self { at: self.start, ..self.clone() }
+        Self { at: self.start, past: self.start_past, ..self.clone() }
     }
 
     /// The ways that go on from here: later runs start here, too.
     #[must_use]
     pub fn branch_here(&self) -> Self {
-        Self { fixed: self.at, start: self.at, nearness: None, ..self.clone() }
+        let (start, start_past) = (self.at, self.past);
+        Self { fixed: start, start, start_past, nearness: None, ..self.clone() }
     }
 
     /// Identifies the way that was taken.
@@ -139,6 +147,15 @@ impl Path {
     pub fn key(&self) -> Vec<u32> {
         let taken = self.answered.iter().map(Answered::taken);
         taken.map(|taken| u32::try_from(taken).expect("fewer than 2^32 answers")).collect()
+    }
+
+    /// The program has asked something of a disk: `what` identifies it.
+    pub fn note(&mut self, what: u64) {
+        // A trial is taken back.
+        if self.trying {
+            return;
+        }
+        self.past = self.past.rotate_left(5).wrapping_add(what).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
     /// Answers a question that has `answers` answers, of which `first` is to be taken first.
@@ -150,7 +167,7 @@ impl Path {
         let at = self.at;
         self.at += 1;
         let Some(known) = self.answered.get(at) else {
-            self.answered.push(Answered { about, answers, first, turn: 0 });
+            self.answered.push(Answered { about, answers, first, turn: 0, past: self.past });
             return first;
         };
         if known.about != about || known.answers != answers {
@@ -158,6 +175,12 @@ impl Path {
                 "not deterministic: question {at} was about {} with {} answers, and now is about \
                  {about} with {answers}",
                 known.about, known.answers,
+            );
+            self.diverged.get_or_insert(message);
+        } else if known.past != self.past {
+            let message = format!(
+                "not deterministic: before question {at}, about {about}, other requests were made \
+                 of the disks than the last time on this way"
             );
             self.diverged.get_or_insert(message);
         }
@@ -209,6 +232,7 @@ impl Path {
     /// Moves on to the next way; false if there is none.
     pub fn advance(&mut self) -> bool {
         self.at = self.start;
+        self.past = self.start_past;
         while self.answered.len() > self.fixed {
             let before = &self.answered[..self.answered.len() - 1];
             let differing = before.iter().filter(|answered| answered.turn > 0).count();
@@ -265,6 +289,17 @@ mod tests {
             }
         }
         assert_eq!(seen, [(1, 0), (1, 1)]);
+    }
+
+    #[test]
+    fn other_requests_on_the_same_way_are_noticed() {
+        let mut path = Path::new();
+        path.note(1);
+        path.answer(about(0), 2, 0);
+        assert!(path.advance());
+        path.note(2);
+        path.answer(about(0), 2, 0);
+        assert!(path.end().unwrap_err().contains("other requests were made"));
     }
 
     #[test]

@@ -195,6 +195,8 @@ pub(crate) struct Cuts {
     pub(super) told: BTreeSet<Invariant>,
     /// How often F-REPLAY was looked for in vain.
     pub(super) repeated_in_vain: usize,
+    /// How many power cuts of the script were taken, one inside the other.
+    pub(crate) scripted: usize,
     /// Why a script cannot be followed.
     pub(crate) misfit: Option<String>,
     /// Why nothing that was found can be trusted.
@@ -216,6 +218,7 @@ impl Cuts {
             chain: Vec::new(),
             root: None,
             script: None,
+            scripted: 0,
             observed: None,
             cut_short: false,
             only_observes: false,
@@ -280,7 +283,10 @@ impl Cuts {
         self.counts.visited += certificate.sum();
         match answer {
             ControlFlow::Break(()) => ControlFlow::Break(()),
-            ControlFlow::Continue(all) if all && complete => {
+            // The bound may have been reached with the last way there is.
+            ControlFlow::Continue(all)
+                if complete && (all || certificate.sum() == certificate.states()) =>
+            {
                 self.trusted(certificate.verify())?;
                 observed.map_or(ControlFlow::Continue(()), |seen| self.cross_check(point, &seen))
             }
@@ -371,6 +377,7 @@ impl Cuts {
         let world = DirectWorld::new(self.disks(left, path, Watch::Off));
         let open = self.system.open(world.disks(), world.runtime(), Purpose::Recovery);
         drop(run(&world, "recovery", open));
+        world.settle();
         world.path()
     }
 

@@ -43,6 +43,7 @@ impl Cuts {
         let goes_on = reach.recovery_cuts > 0 || reach.sessions_done < self.later.len();
         let world = DirectWorld::new(self.disks(left, path, self.watch(goes_on)));
         let recovered = self.recover(&world, report)?;
+        world.settle();
         self.events.append(&mut world.events());
         let path = world.path();
         let states = world.with_disks(|disks| disks.states());
@@ -260,6 +261,7 @@ impl Cuts {
                 return self
                     .distrust("not deterministic: recovery fails when it is run again".into());
             };
+            world.settle();
             if let Some(answer) = &part.answer {
                 // The answer of which this session knows.
                 let again = run(&world, "a read after recovery", device.read(answer.range));

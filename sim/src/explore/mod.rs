@@ -262,9 +262,23 @@ pub fn replay_system(
         return ReplayEnd::Diverged(why);
     }
     let recorded = outcome.found.iter().position(|found| found.finding.invariant == way.invariant);
-    let Some(found) = outcome.found.into_iter().nth(recorded.unwrap_or(0)) else {
-        return ReplayEnd::Held;
-    };
+    let found = outcome.found.into_iter().nth(recorded.unwrap_or(0));
+    if let Some(cut) = way.crashes.get(cuts.scripted) {
+        // Nothing is known of what would have followed.
+        return ReplayEnd::Diverged(format!(
+            "power cut {} of the file, in session {} at {}, was never reached",
+            cuts.scripted + 1,
+            cut.session,
+            cut.at
+        ));
+    }
+    let Some(found) = found else { return ReplayEnd::Held };
+    let (told, taken) = (way.trace.choices.len(), found.trace.choices.len());
+    if told > taken {
+        return ReplayEnd::Diverged(format!(
+            "the file has {told} choices, and {taken} lead to the violation"
+        ));
+    }
     let violation = counterexample::violation(&**system, found);
     for line in &violation.story {
         step(line);

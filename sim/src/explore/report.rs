@@ -105,8 +105,9 @@ fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts, unmet: &[String
             (Crashes::Sampled { .. }, _) => "were sampled".to_owned(),
             (_, None) => "have more ways through a query or a session than paths_max".to_owned(),
             (_, Some(losses)) => format!(
-                "have more ways through recovery than paths_max, and were explored up to {losses} \
-                 losses from everything kept and from everything lost"
+                "have more ways through recovery than paths_max; taken were paths_max ways and, in \
+                 full, those with up to {losses} answers other than everything kept, or other than \
+                 everything lost"
             ),
         };
         reasons.push(format!(

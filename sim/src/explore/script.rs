@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::crash::Assignment;
 use crate::disk::{CrashSpace, Image};
 use crate::explore::cuts::{Cuts, Level, Point, Report, Taken, Wrong, realize};
-use crate::scenario::PowerCut;
+use crate::scenario::{DiskLeft, PowerCut};
 
 /// The cuts to take, outermost first.
 #[derive(Debug, Clone)]
@@ -57,8 +57,21 @@ impl Cuts {
         if (cut.session, cut.at) != (point.session(), point.at) {
             return ControlFlow::Continue(());
         }
+        let number = self.chain.len() + 1;
+        let told = match &cut.leaves {
+            Leaves::Told(told) => told_options(told, &point.spaces).map(Some),
+            Leaves::Images(..) | Leaves::Like(..) => Ok(None),
+        };
+        let told = match told {
+            Ok(told) => told,
+            Err(why) => {
+                self.misfit =
+                    Some(format!("power cut {number} of the file, at {}: {why}", point.at));
+                return ControlFlow::Break(());
+            }
+        };
         let options = match &cut.leaves {
-            Leaves::Told(told) => told_options(told, &point.spaces),
+            Leaves::Told(_) => told,
             Leaves::Images(images, hints, _) => {
                 let mut each = point.spaces.iter().zip(images).zip(hints);
                 each.try_fold(Vec::new(), |mut options, ((space, image), hint)| {
@@ -79,12 +92,10 @@ impl Cuts {
             Leaves::Images(_, _, unreadable) | Leaves::Like(_, _, unreadable) => unreadable.clone(),
         };
         let Some(options) = options else {
-            self.misfit = Some(format!(
-                "power cut {} of the file does not fit what the disks may be left with here",
-                self.chain.len() + 1
-            ));
+            self.misfit = Some(format!("no choice gives the images of power cut {number}"));
             return ControlFlow::Break(());
         };
+        self.scripted = self.scripted.max(number);
         let assignment = Assignment { options };
         let images = realize(&point.spaces, &assignment);
         self.chain.push(Level {
@@ -101,17 +112,53 @@ impl Cuts {
     }
 }
 
-/// The choice that a file describes, if its words fit.
-fn told_options(cut: &PowerCut, spaces: &[CrashSpace]) -> Option<Vec<Vec<usize>>> {
-    let fits = cut.disks.len() == spaces.len()
-        && cut.disks.iter().zip(spaces).all(|(disk, space)| {
-            disk.left.len() == space.variables()
-                && disk.left.iter().enumerate().all(|(variable, left)| {
-                    left.of == space.options(variable)
-                        && left.option < left.of
-                        && left.label == space.describe(variable, left.option)
-                })
-        });
-    let options = cut.disks.iter().map(|disk| disk.left.iter().map(|left| left.option).collect());
-    fits.then(|| options.collect())
+/// The choice that a file describes.
+///
+/// # Errors
+/// What of its words does not fit.
+fn told_options(cut: &PowerCut, spaces: &[CrashSpace]) -> Result<Vec<Vec<usize>>, String> {
+    if cut.disks.len() != spaces.len() {
+        return Err(format!("expected {} disks, here are {}", cut.disks.len(), spaces.len()));
+    }
+    let disks = cut.disks.iter().zip(spaces);
+    disks.map(|(disk, space)| disk_options(disk, space)).collect()
+}
+
+fn disk_options(told: &DiskLeft, space: &CrashSpace) -> Result<Vec<usize>, String> {
+    let name = &told.disk;
+    if told.left.len() != space.variables() {
+        let here: Vec<String> = (0..space.variables()).map(|v| space.label(v)).collect();
+        return Err(format!(
+            "expected {} undecided things on disk {name}, found {}: {}",
+            told.left.len(),
+            here.len(),
+            here.join(", ")
+        ));
+    }
+    let undecided = space.undecided_sectors();
+    if let Some(sector) = told.unreadable.iter().find(|sector| !undecided.contains(sector)) {
+        return Err(format!("sector {sector} of disk {name} is decided, so it can be read"));
+    }
+    let options = told.left.iter().enumerate().map(|(variable, left)| {
+        let label = space.label(variable);
+        let is_named = left.variable == label || left.variable.starts_with(&format!("{label} ("));
+        if !is_named {
+            return Err(format!("expected {} on disk {name}, found {label}", left.variable));
+        }
+        let options = space.options(variable);
+        let same = left.of == options && left.option < options;
+        if !same || left.label != space.describe(variable, left.option) {
+            let here: Vec<String> =
+                (0..options).map(|option| space.describe(variable, option)).collect();
+            return Err(format!(
+                "{label} of disk {name}: expected option {} of {}, `{}`, found {options}: {}",
+                left.option,
+                left.of,
+                left.label,
+                here.join("; ")
+            ));
+        }
+        Ok(left.option)
+    });
+    options.collect()
 }

@@ -67,6 +67,9 @@ pub struct Forbidden {
 
 /// Something to explore.
 ///
+/// What clients write carries stamps and has to be stored as it is; what `initial` says is what the
+/// start images have to read as.
+///
 /// All of it must be a function of what the disks hold: recovery is run many times, and what a
 /// system keeps from one opening to the next makes the verdict
 /// [`HarnessBroken`](crate::verdict::Verdict::HarnessBroken).

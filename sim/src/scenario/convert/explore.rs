@@ -44,12 +44,25 @@ pub(super) fn explore(shape: &file::Explore, disks: &[DiskSpec]) -> Result<Explo
             Some(text) => named(text, "order of ready tasks", &READY)?,
         },
         crashes: shape.crashes.as_ref().map_or(Ok(Crashes::Exact), crashes)?,
-        recovery_crashes: shape.recovery_crashes.as_ref().map_or(Ok(0), small)?,
+        recovery_crashes: shape.recovery_crashes.as_ref().map_or(Ok(0), depth)?,
         paths_max: shape.paths_max.as_ref().map_or(Ok(Explore::PATHS_MAX), positive)?,
         unreadable: shape.unreadable.as_ref().map_or(Ok(0), |count| unreadable(count, shape))?,
         faults: Faults { any, placed },
         cancel: shape.cancel.as_ref().map_or(Ok(0), small)?,
     })
+}
+
+/// How deep power cuts may be nested: what is deeper than this has more ways than anybody can wait
+/// for.
+const DEPTH_MAX: u32 = 16;
+
+fn depth(count: &file::Number) -> Result<u32> {
+    let depth = small(count)?;
+    if depth > DEPTH_MAX {
+        let problem = format!("{depth} power cuts inside one another");
+        return Err(Problem::at(count, problem, format!("expected at most {DEPTH_MAX}")));
+    }
+    Ok(depth)
 }
 
 /// A budget that only the exact search knows.

@@ -24,6 +24,9 @@ pub(super) use explore::{ERRORS, KINDS, READY};
 /// The version of the format.
 pub(super) const VERSION: u64 = 1;
 
+/// Most requests that one client can make: every execution holds all of them.
+const REQUESTS_MAX: u64 = 100_000;
+
 type Result<T> = std::result::Result<T, Problem>;
 
 impl Scenario {
@@ -81,7 +84,15 @@ impl Workload {
             return Err(Problem::at(&client.ops, "a client that does nothing", expected));
         }
         let repeat = client.repeat.as_ref().map_or(Ok(1), positive_u32)?;
-        Ok(Client { ops: self.ops(client.ops.get_ref())?, repeat })
+        let ops = self.ops(client.ops.get_ref())?;
+        if let Some(number) = &client.repeat
+            && ops.len() as u64 * u64::from(repeat) > REQUESTS_MAX
+        {
+            let problem = format!("{repeat} times {} requests", ops.len());
+            let expected = format!("expected at most {REQUESTS_MAX} requests of one client");
+            return Err(Problem::at(number, problem, expected));
+        }
+        Ok(Client { ops, repeat })
     }
 
     fn ops(&self, ops: &[Text]) -> Result<Vec<GuestOp>> {

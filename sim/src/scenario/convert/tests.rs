@@ -181,6 +181,8 @@ fn every_rule_points_at_its_place() {
         ("[\"write 0 4K\", \"flush\"]", "[]", "[]", "a client that does nothing"),
         ("\"write 0 4K\"", "\"kill\"", "\"kill\"", "not an operation: `kill`"),
         ("repeat = 2", "repeat = 0", "0", "zero is too little"),
+        ("repeat = 2", "repeat = 50001", "50001", "50001 times 2 requests"),
+        ("recovery_crashes = 1", "recovery_crashes = 17", "17", "17 power cuts inside one another"),
         ("crashes = \"exact\"", "crashes = \"most\"", "\"most\"", "unknown crashes `most`"),
         (
             "crashes = \"exact\"",
