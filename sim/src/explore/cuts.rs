@@ -9,7 +9,8 @@
 //! Equal crash points are visited once. What is equal includes what is owed to the guest, what is
 //! read back, and how deep the search may still go from there.
 //!
-//! `leaf` is what happens on one way, `answers` the reading back, `concrete` how a violation that
+//! `ways` takes every way from one point, `images` image after image where that is asked for; `leaf` is
+//! what happens on one way, `answers` the reading back, `concrete` how a violation that
 //! was found on undecided disks becomes one with an image for every power cut.
 
 use std::collections::BTreeSet;
@@ -20,19 +21,15 @@ use num_bigint::BigUint;
 use plugpull_engine::ByteRange;
 
 use crate::crash::direct::combined_key;
-use crate::crash::{
-    Assignment, BruteForce, Certificate, CrashExplorer, CrashState, DirectWorld, LazyDisks,
-    Nearness, Path, Unreadable, Watch,
-};
-use crate::disk::{CrashSpace, Image, Prefer, Undecided};
+use crate::crash::{Assignment, BruteForce, LazyDisks, Path, Unreadable, Watch};
+use crate::disk::{CrashSpace, Image, Undecided};
 use crate::explore::cross_check::Observed;
 use crate::explore::found::Cut;
 use crate::explore::later::LaterSession;
-use crate::explore::leaf::run;
 use crate::explore::script::Script;
 use crate::explore::visited::Visited;
 use crate::oracle::{Finding, Obligations};
-use crate::system::{Purpose, System};
+use crate::system::System;
 use crate::verdict::Invariant;
 
 /// The place of a cut after a recovery that came to its end and was read: no other cut has it.
@@ -107,7 +104,7 @@ impl Point {
         self.reach.sessions_done + 1
     }
 
-    fn key(&self) -> u128 {
+    pub(super) fn key(&self) -> u128 {
         let asked = self.asked.iter().fold(0, |key: u128, range| {
             key.wrapping_mul(0x0000_0100_0000_01b3).wrapping_add(u128::from(range.offset) << 64)
                 ^ u128::from(range.len)
@@ -179,7 +176,7 @@ pub(crate) struct Cuts {
     /// Whether recovery and later sessions are cut at every step, not just at the end of intervals.
     pub(crate) at_every_step: bool,
     points_seen: Visited,
-    states_seen: Visited,
+    pub(super) states_seen: Visited,
     pub(super) chain: Vec<Level>,
     /// Where the chain began, to take it again.
     pub(super) root: Option<Point>,
@@ -257,233 +254,6 @@ impl Cuts {
             Method::Exact { paths_max } => self.exact(&point, paths_max, report),
             Method::Enumerated(explorer) => self.enumerated(&point, &explorer, report),
         }
-    }
-
-    /// Every way through recovery from here.
-    fn exact(&mut self, point: &Point, paths_max: u64, report: Report<'_>) -> ControlFlow<()> {
-        let images: BigUint = point.spaces.iter().map(CrashSpace::raw_states).product();
-        let states = point.unreadable.iter().fold(images, |states, some| states * some.ways());
-        let mut certificate = Certificate::new(states);
-        let left = Left::Undecided(Arc::clone(&point.spaces), point.unreadable.clone());
-        self.chain.push(Level {
-            at: point.at,
-            session: point.session(),
-            spaces: Arc::clone(&point.spaces),
-            taken: Taken::Some(point.spaces.iter().cloned().map(Undecided::new).collect()),
-            unreadable: Vec::new(),
-            wrong: Wrong::default(),
-        });
-        let outer = (self.observed.take(), std::mem::take(&mut self.cut_short));
-        self.observed = self.cross_checks.then(Observed::default);
-        let answer = self.ways(point, &left, paths_max, &mut certificate, report);
-        let observed = std::mem::replace(&mut self.observed, outer.0);
-        let complete = !std::mem::replace(&mut self.cut_short, outer.1);
-        self.chain.pop();
-        self.counts.states += certificate.states();
-        self.counts.visited += certificate.sum();
-        match answer {
-            ControlFlow::Break(()) => ControlFlow::Break(()),
-            // The bound may have been reached with the last way there is.
-            ControlFlow::Continue(all)
-                if complete && (all || certificate.sum() == certificate.states()) =>
-            {
-                self.trusted(certificate.verify())?;
-                observed.map_or(ControlFlow::Continue(()), |seen| self.cross_check(point, &seen))
-            }
-            ControlFlow::Continue(_) => {
-                self.counts.bounded_points += 1;
-                self.counts.bounded.0 += certificate.sum();
-                self.counts.bounded.1 += certificate.states();
-                ControlFlow::Continue(())
-            }
-        }
-    }
-
-    /// The ways through recovery; whether all were taken. If there are too many, the nearest to
-    /// everything kept and to everything lost are taken after as many as were allowed.
-    fn ways(
-        &mut self,
-        point: &Point,
-        left: &Left,
-        paths_max: u64,
-        certificate: &mut Certificate,
-        report: Report<'_>,
-    ) -> ControlFlow<(), bool> {
-        self.look_at_images(left, report)?;
-        let mut path = Path::new();
-        let mut seen = BTreeSet::new();
-        loop {
-            let way = self.way(point, left, path, report)?;
-            path = way.path;
-            self.trusted(path.end())?;
-            certificate.add(&way.states);
-            seen.insert(path.key());
-            if !path.advance() {
-                return ControlFlow::Continue(true);
-            }
-            if seen.len() as u64 == paths_max {
-                return self.nearest(point, left, paths_max, seen, certificate, report);
-            }
-        }
-    }
-
-    /// Iterative deepening: the ways that differ from everything kept, or from everything lost, in
-    /// no answer, in one, in two, as long as no more than `paths_max` are added. Whether in the end
-    /// no way was left out.
-    fn nearest(
-        &mut self,
-        point: &Point,
-        left: &Left,
-        paths_max: u64,
-        mut seen: BTreeSet<Vec<u32>>,
-        certificate: &mut Certificate,
-        report: Report<'_>,
-    ) -> ControlFlow<(), bool> {
-        let mut added = 0;
-        let mut differing_max = 0;
-        loop {
-            let mut left_out = false;
-            for from in [Prefer::Kept, Prefer::Lost] {
-                let mut path = Path::near(Nearness { from, differing_max });
-                loop {
-                    path = self.probe(left, path);
-                    self.trusted(path.end())?;
-                    if seen.insert(path.key()) {
-                        let way = self.way(point, left, path.again(), report)?;
-                        certificate.add(&way.states);
-                        added += 1;
-                        path = way.path;
-                    }
-                    if added == paths_max {
-                        let losses = self.counts.losses.unwrap_or(usize::MAX);
-                        self.counts.losses = Some(losses.min(differing_max.saturating_sub(1)));
-                        return ControlFlow::Continue(false);
-                    }
-                    if !path.advance() {
-                        break;
-                    }
-                }
-                left_out |= path.left_out();
-            }
-            if !left_out {
-                return ControlFlow::Continue(true);
-            }
-            differing_max += 1;
-        }
-    }
-
-    /// Recovers without looking at what came out: which way it goes.
-    fn probe(&mut self, left: &Left, path: Path) -> Path {
-        let world = DirectWorld::new(self.disks(left, path, Watch::Off));
-        let open = self.system.open(world.disks(), world.runtime(), Purpose::Recovery);
-        drop(run(&world, "recovery", open));
-        world.settle();
-        world.path()
-    }
-
-    /// As many states as the enumerator says.
-    fn enumerated(
-        &mut self,
-        point: &Point,
-        explorer: &BruteForce,
-        report: Report<'_>,
-    ) -> ControlFlow<()> {
-        let coverage = explorer.explore(&point.spaces, &mut |state: &CrashState| {
-            self.chain.push(Level {
-                at: point.at,
-                session: point.session(),
-                spaces: Arc::clone(&point.spaces),
-                taken: Taken::All(state.assignment.clone()),
-                unreadable: Vec::new(),
-                wrong: Wrong::default(),
-            });
-            let answer = self.one_image(point, state.images.clone(), report);
-            self.chain.pop();
-            answer
-        });
-        if !coverage.complete() && !coverage.stopped {
-            self.counts.bounded_points += 1;
-            self.counts.bounded.0 += &coverage.visited;
-            self.counts.bounded.1 += &coverage.states;
-        }
-        self.counts.states += &coverage.states;
-        self.counts.visited += &coverage.visited;
-        if coverage.stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-
-    /// One image of each disk, whose choice is the last level of the chain.
-    pub(super) fn one_image(
-        &mut self,
-        point: &Point,
-        images: Vec<Image>,
-        report: Report<'_>,
-    ) -> ControlFlow<()> {
-        if self.script.is_none() {
-            let contents = images
-                .iter()
-                .fold(0, |key: u128, image| key.rotate_left(29).wrapping_add(image.key()));
-            if !self.states_seen.insert(contents.wrapping_mul(3).wrapping_add(point.key())) {
-                return ControlFlow::Continue(());
-            }
-        }
-        let level = self.chain.last().expect("a power cut was taken");
-        let unreadable = match self.chain.len() {
-            // The first cut's own; later ones keep what has not been written again.
-            1 => Some(Unreadable::exactly(level.unreadable.clone())),
-            _ => point.unreadable.clone(),
-        };
-        let left = Left::Images(images, unreadable.filter(|some| !some.found().is_empty()));
-        self.look_at_images(&left, report)?;
-        let way = self.way(point, &left, Path::new(), report)?;
-        self.trusted(way.path.end())
-    }
-
-    /// What holds of the disks before any recovery, question by question.
-    fn look_at_images(&mut self, left: &Left, report: Report<'_>) -> ControlFlow<()> {
-        let system = Arc::clone(&self.system);
-        // What cannot be read is no finding about the bytes.
-        let left = &match left {
-            Left::Undecided(spaces, _) => Left::Undecided(Arc::clone(spaces), None),
-            Left::Images(images, _) => Left::Images(images.clone(), None),
-        };
-        // As long as nothing is asked about the disks, they are the same for the next question.
-        let mut shared = None;
-        for question in 0..system.image_questions() {
-            let mut disks =
-                shared.take().unwrap_or_else(|| self.disks(left, Path::new(), Watch::Off));
-            let first = system.check_image(question, &mut disks);
-            if disks.path.is_empty() {
-                if let Some(finding) = first {
-                    self.observe(|observed| observed.finding(&finding));
-                    self.narrow(&disks);
-                    self.tell(finding, report)?;
-                }
-                shared = Some(disks);
-                continue;
-            }
-            let mut path = Path::new();
-            let states = self.disks(left, Path::new(), Watch::Off).states();
-            let mut certificate = Certificate::new(states);
-            loop {
-                let mut disks = self.disks(left, path, Watch::Off);
-                if let Some(finding) = system.check_image(question, &mut disks) {
-                    self.observe(|observed| observed.finding(&finding));
-                    self.narrow(&disks);
-                    self.tell(finding, report)?;
-                }
-                certificate.add(&disks.states());
-                path = disks.path;
-                self.trusted(path.end())?;
-                if !path.advance() {
-                    self.trusted(certificate.verify())?;
-                    break;
-                }
-                if self.is_too_many(certificate.ways()) {
-                    break;
-                }
-            }
-        }
-        ControlFlow::Continue(())
     }
 
     /// Disks that a run after a power cut starts on.

@@ -19,6 +19,7 @@ mod cuts;
 mod execution;
 mod exploration;
 mod found;
+mod images;
 mod later;
 mod latest;
 mod leaf;
@@ -28,6 +29,7 @@ mod script;
 mod search;
 mod session;
 mod visited;
+mod ways;
 
 use std::sync::Arc;
 
