@@ -171,6 +171,8 @@ pub(crate) struct Cuts {
     pub(super) system: Arc<dyn System>,
     pub(super) method: Method,
     pub(super) later: Vec<LaterSession>,
+    /// How the states that a way stands for are counted.
+    pub(super) states_of: fn(&LazyDisks) -> BigUint,
     /// Whether crash points with few states are enumerated as well.
     pub(crate) cross_checks: bool,
     /// Whether recovery and later sessions are cut at every step, not just at the end of intervals.
@@ -208,6 +210,7 @@ impl Cuts {
             system,
             method,
             later,
+            states_of: LazyDisks::states,
             cross_checks: false,
             at_every_step: false,
             points_seen: Visited::default(),

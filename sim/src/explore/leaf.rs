@@ -46,7 +46,7 @@ impl Cuts {
         world.settle();
         self.events.append(&mut world.events());
         let path = world.path();
-        let states = world.with_disks(|disks| disks.states());
+        let states = world.with_disks(|disks| (self.states_of)(disks));
         world.with_disks(|disks| self.narrow(disks));
         let points = world.take_points();
         match recovered {

@@ -142,3 +142,65 @@ impl Cuts {
         world.path()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::explore::search::Search;
+    use crate::explore::{Exploration, method, plan::Plan, report, strategy, system};
+    use crate::scenario::Scenario;
+    use crate::verdict::{ScenarioResult, Verdict};
+
+    use super::*;
+
+    /// Two unflushed sectors, explored with this way of counting.
+    fn explored(states_of: fn(&crate::crash::LazyDisks) -> BigUint) -> ScenarioResult {
+        let text = r#"version = 1
+claim = "Unflushed sectors are old or new."
+
+[system]
+kind = "fvd"
+size = "4 KiB"
+
+[disks.image]
+model = "writeback"
+
+[[client]]
+ops = ["write 0 1K"]
+
+[explore]
+schedules = "exhaustive"
+
+[expect]
+verdict = "holds"
+"#;
+        let scenario = Scenario::parse("counted.toml", text).expect("a scenario");
+        let exploration = Exploration::of(&scenario);
+        let system = system(&scenario, &exploration).expect("a system");
+        let plan = Plan::new(Arc::clone(&system), &exploration).expect("a plan");
+        let explore = &exploration.explore;
+        let mut cuts = Cuts::new(system, method(explore), plan.later.clone());
+        cuts.states_of = states_of;
+        let outcome = Search::new(&plan, &mut cuts).run(&mut strategy(explore), &mut |_, _| ());
+        report::result(&plan, &exploration, outcome, cuts)
+    }
+
+    #[test]
+    fn a_wrong_certificate_breaks_the_whole_search() {
+        let right = explored(crate::crash::LazyDisks::states);
+        assert_eq!((right.verdict, right.crashes.certificate), (Verdict::Holds, true));
+        let check = |states_of, complaint: &str| {
+            let wrong = explored(states_of);
+            assert_eq!(wrong.verdict, Verdict::HarnessBroken);
+            assert_eq!(wrong.broken.as_deref(), Some(complaint));
+            assert!(!wrong.crashes.certificate);
+        };
+        check(
+            |disks| disks.states() + 1_u32,
+            "the certificate does not add up: 2 ways stand for 4 crash states, and there are 2",
+        );
+        check(
+            |_| BigUint::ZERO,
+            "the certificate does not add up: 2 ways stand for 0 crash states, and there are 2",
+        );
+    }
+}

@@ -70,20 +70,17 @@ fn a_recovery_that_does_something_else_finds_nothing() {
 
 /// On a disk that keeps a prefix of its writes there is one question, how long it is; each of two
 /// sectors tells whether it is shorter or not. Looking at the first sector once and then at the
-/// second asks, as far as anybody can see, the same question: only the states do not add up.
+/// second asks the same question: only the requests differ.
 #[test]
-fn a_wrong_certificate_breaks_the_whole_search() {
+fn a_recovery_that_reads_something_else_for_the_same_question_is_not_deterministic() {
     let toy = counting(|run, disk| async move {
         disk.read(run.min(1), 1).await?;
         Ok(None)
     });
     let toy = toy.on(DiskSpec { model: Model::Ordered, ..DiskSpec::new("disk") });
     let result = explored(toy, &cut_once("write 0 512, write 512 512"));
-    assert_eq!(
-        broken(&result),
-        "the certificate does not add up: 2 ways stand for 2 crash states, and there are 3"
-    );
-    assert!(!result.crashes.certificate);
+    let why = broken(&result);
+    assert!(why.contains("other requests were made of the disks than the last time"), "{why}");
 }
 
 #[test]

@@ -44,9 +44,9 @@ fn a_scan_of_everything_is_incomplete_and_says_how_much_was_seen() {
     assert_eq!(
         result.incomplete,
         [
-            "1 of 1 crash points have more ways through recovery than paths_max, and were explored up \
-          to 1 losses from everything kept and from everything lost: 200 of their 16384 states \
-          seen"
+            "1 of 1 crash points have more ways through recovery than paths_max; taken were paths_max \
+             ways and, in full, those with up to 1 answers other than everything kept, or other than \
+             everything lost: 200 of their 16384 states seen"
         ]
     );
     assert!(!result.crashes.complete);
