@@ -46,6 +46,11 @@ impl Cuts {
         }
     }
 
+    /// Whether repeated recoveries that might break F-REPLAY were not looked at any more.
+    pub(super) fn gave_up_on_repetitions(&self) -> bool {
+        self.repeated_in_vain == IN_VAIN_MAX
+    }
+
     /// Reports a violation at the end of the chain if it is there on images.
     pub(super) fn tell_if_real(&mut self, finding: Finding, report: Report<'_>) -> ControlFlow<()> {
         if self.only_observes || self.script.is_some() {

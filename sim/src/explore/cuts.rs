@@ -74,9 +74,9 @@ pub(crate) struct Counts {
     pub(crate) bounded_points: u64,
     /// Of those, the states visited and all states.
     pub(crate) bounded: (BigUint, BigUint),
-    /// How many losses, seen from everything kept and from everything lost, were all visited at
-    /// every such point.
-    pub(crate) losses: Option<usize>,
+    /// Where there were too many ways: so many levels (no answer that differs from everything kept or
+    /// everything lost, one, two) were taken in full at every such point.
+    pub(crate) levels: Option<usize>,
     /// Crash points at which the enumerator has seen the same.
     pub(crate) cross_checked: u64,
 }

@@ -22,8 +22,10 @@ pub(crate) struct LaterSession {
     pub(crate) ops: Vec<GuestOp>,
 }
 
-/// A session that ran to its end.
+/// A session that ran, to its end or to a request that failed.
 pub(crate) struct Ran {
+    /// Why it has not come to its end: no fault is injected here.
+    pub(crate) stopped: Option<Finding>,
     /// What reads have shown that is wrong, the first of each invariant in each read.
     pub(crate) findings: Vec<Finding>,
     /// What a power cut must leave, per phase; the crash points of the run carry the phase.
@@ -32,25 +34,22 @@ pub(crate) struct Ran {
 
 impl LaterSession {
     /// Runs the session on a device that reads as `content` in the ranges of `asked`; what it reads
-    /// elsewhere is not judged.
-    ///
-    /// # Errors
-    /// The finding, if a request fails: no fault is injected here. A read with the wrong result does
-    /// not end the session: other parts of it, and what follows, are judged for themselves.
+    /// elsewhere is not judged. A read with the wrong result does not end the session: other parts of
+    /// it, and what follows, are judged for themselves.
     pub(crate) fn run(
         &self,
         world: &DirectWorld,
         device: Arc<dyn Device>,
         content: &Image,
         asked: &[ByteRange],
-    ) -> Result<Ran, Finding> {
-        let ran = Ran { findings: Vec::new(), obligations: Vec::new() };
+    ) -> Ran {
+        let ran = Ran { stopped: None, findings: Vec::new(), obligations: Vec::new() };
         let mut run = Run { world, model: SectorModel::new(), content, asked, ran };
         run.next_phase();
-        for (index, op) in (0..).zip(&self.ops) {
-            run.op(&*device, op, stamp::serial(self.number, 0, index))?;
-        }
-        Ok(run.ran)
+        let mut ops = (0..).zip(&self.ops);
+        let stopped =
+            ops.find_map(|(at, op)| run.op(&*device, op, stamp::serial(self.number, 0, at)).err());
+        Ran { stopped, ..run.ran }
     }
 }
 

@@ -282,34 +282,32 @@ impl Cuts {
                 self.narrow(disks);
                 certificate.add(&disks.states());
             });
-            match ran {
-                // A request may fail that had to read what cannot be read.
-                Err(_) if world.with_disks(|disks| disks.failed_reads()) > failed_reads => {}
-                Err(finding) => self.tell(finding, report)?,
-                Ok(ran) => {
-                    for finding in ran.findings {
-                        self.tell(finding, report)?;
-                    }
-                    let mut points = world.take_points();
-                    let end = world.point();
-                    // Unless it is among them, the end of the session is a crash point, too.
-                    if points.last().is_none_or(|last| (last.at, last.phase) != (end.at, end.phase))
-                    {
-                        points.push(end);
-                    }
-                    for cut in points {
-                        self.narrow_to(cut.undecided, cut.unreadable.as_ref());
-                        let cut = Point {
-                            at: cut.at,
-                            spaces: cut.spaces.into(),
-                            unreadable: cut.unreadable,
-                            obligations: Arc::clone(&ran.obligations[cut.phase]),
-                            asked: part.asked.clone(),
-                            reach: next,
-                        };
-                        self.point(cut, report)?;
-                    }
-                }
+            // A request may fail that had to read what cannot be read; nothing else may happen to it.
+            let excused = world.with_disks(|disks| disks.failed_reads()) > failed_reads;
+            let stopped = ran.stopped.into_iter();
+            let stopped =
+                stopped.filter(|stopped| !excused || stopped.invariant != Invariant::EHonest);
+            for finding in ran.findings.into_iter().chain(stopped) {
+                self.tell(finding, report)?;
+            }
+            // Power may be cut before what has stopped it, too.
+            let mut points = world.take_points();
+            let end = world.point();
+            // Unless it is among them, the end of the session is a crash point, too.
+            if points.last().is_none_or(|last| (last.at, last.phase) != (end.at, end.phase)) {
+                points.push(end);
+            }
+            for cut in points {
+                self.narrow_to(cut.undecided, cut.unreadable.as_ref());
+                let cut = Point {
+                    at: cut.at,
+                    spaces: cut.spaces.into(),
+                    unreadable: cut.unreadable,
+                    obligations: Arc::clone(&ran.obligations[cut.phase]),
+                    asked: part.asked.clone(),
+                    reach: next,
+                };
+                self.point(cut, report)?;
             }
             if !path.advance() {
                 return self.trusted(certificate.verify());

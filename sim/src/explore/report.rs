@@ -101,19 +101,26 @@ fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts, unmet: &[String
     let counts = &cuts.counts;
     if counts.bounded_points > 0 {
         let (seen, all) = &counts.bounded;
-        let how = match (&explore.crashes, counts.losses) {
+        let how = match (&explore.crashes, counts.levels) {
             (Crashes::Sampled { .. }, _) => "were sampled".to_owned(),
             (_, None) => "have more ways through a query or a session than paths_max".to_owned(),
-            (_, Some(losses)) => format!(
+            (_, Some(0)) => "have more ways through recovery than paths_max, of which a few were \
+                             taken"
+                .to_owned(),
+            (_, Some(levels)) => format!(
                 "have more ways through recovery than paths_max; taken were paths_max ways and, in \
-                 full, those with up to {losses} answers other than everything kept, or other than \
-                 everything lost"
+                 full, those with up to {} answers other than everything kept, or other than \
+                 everything lost",
+                levels - 1
             ),
         };
         reasons.push(format!(
             "{} of {} crash points {how}: {seen} of their {all} states seen",
             counts.bounded_points, counts.points
         ));
+    }
+    if cuts.gave_up_on_repetitions() {
+        reasons.push("F-REPLAY was looked for on images in vain, and then not any more".to_owned());
     }
     reasons.extend(unmet.iter().map(|goal| format!("goal not met: {goal}")));
     reasons

@@ -116,8 +116,8 @@ impl Cuts {
                         path = way.path;
                     }
                     if added == paths_max {
-                        let losses = self.counts.losses.unwrap_or(usize::MAX);
-                        self.counts.losses = Some(losses.min(differing_max.saturating_sub(1)));
+                        let known = self.counts.levels.unwrap_or(usize::MAX);
+                        self.counts.levels = Some(known.min(differing_max));
                         return ControlFlow::Continue(false);
                     }
                     if !path.advance() {
