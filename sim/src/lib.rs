@@ -9,6 +9,7 @@ pub mod disk;
 pub mod exec;
 pub mod explore;
 pub mod oracle;
+pub mod orders;
 pub mod scenario;
 pub mod schedule;
 pub mod system;

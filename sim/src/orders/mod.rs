@@ -1,0 +1,139 @@
+//! Engines that explore the orders of events of any system that can be run again.
+//!
+//! A system is a set of *processes*. At any moment some of them are *enabled*, and each enabled one
+//! has one event that may happen next. An execution is one event after the other until none is
+//! enabled. An [`Engine`] steers executions: it is asked which process goes next, told afterwards
+//! what that event has touched, and decides what the next execution will be.
+//!
+//! ```text
+//! while engine.begin() {                        another execution?
+//!     build the system
+//!     while some processes are enabled {
+//!         engine.pick(..)                       which one, or enough of this execution
+//!         engine.choose(..)                     what may go several ways inside the event
+//!         engine.ran(..)                        what the event has touched
+//!     }
+//!     engine.end(..)
+//! }
+//! ```
+//!
+//! Nothing here knows of disks or engines of storage. Rules for those who use it:
+//!
+//! * Identities of processes are the same in every execution. A process may have many events, one
+//!   after the other; each is enabled until it happens or until another event disables it.
+//! * An event is determined by what was before it in the order of dependence, and by the choices
+//!   made inside it.
+//! * Two events that do not conflict by their footprints commute: from every state in which both are
+//!   enabled, both orders lead to the same state, and neither disables the other. An event that
+//!   *disables* another one need not conflict with it: the engines notice that themselves.
+//! * Executions are finite.
+
+/// Who may act: small, and ordered the same way in every execution.
+pub trait Process: Copy + Ord + std::fmt::Debug {
+    /// Identifies it in every execution, up to a hash collision.
+    fn key(&self) -> u64;
+}
+
+impl Process for u64 {
+    fn key(&self) -> u64 {
+        *self
+    }
+}
+
+/// What an event has touched.
+pub trait Footprint: Clone {
+    /// Whether the order of two events with these footprints matters. Symmetric.
+    fn conflicts(&self, other: &Self) -> bool;
+
+    /// Identifies it, up to a hash collision.
+    fn key(&self) -> u64;
+}
+
+/// A moment of an execution, between two events.
+pub struct Moment<'a, P> {
+    /// The enabled processes, each once; the first is the one that goes next on a good day.
+    pub enabled: &'a [P],
+    /// Identifies the state up to a hash collision: equal fingerprints, equal futures. Called only
+    /// by engines that merge states, at most once.
+    pub fingerprint: &'a mut dyn FnMut() -> u128,
+}
+
+/// What to do at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pick {
+    /// The process at this place of the enabled ones goes next.
+    Run(usize),
+    /// This execution is given up.
+    Stop(Stop),
+}
+
+/// Why an execution is given up before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Whatever may follow is equivalent to what was explored already.
+    Covered,
+    /// It belongs to another shard.
+    Elsewhere,
+}
+
+/// What an event did.
+#[derive(Debug, Clone, Copy)]
+pub struct Ran<F> {
+    /// What it touched.
+    pub footprint: F,
+    /// The step that enabled it; none if it was enabled from the start. The previous event of the
+    /// same process need not be named.
+    pub enabled_by: Option<usize>,
+    /// Whether it could only happen because nothing else could: then everything before comes before
+    /// it and before everything that follows. What became possible at the same moment as this event
+    /// is ordered after what was before, and not after this event.
+    pub waited_for_all: bool,
+    /// Hash of what the event did and of all choices made in it: compared when it is run again.
+    pub past: u64,
+}
+
+/// An execution that does not repeat what it did before, at the step where that shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotRepeated {
+    /// The step, counted from zero.
+    pub step: usize,
+    /// What differs.
+    pub what: &'static str,
+}
+
+/// What explores orders of events.
+pub trait Engine<P: Process, F: Footprint> {
+    /// Starts the next execution; false when there is none left.
+    fn begin(&mut self) -> bool;
+
+    /// Which process goes next. Asked at every moment at which at least one is enabled.
+    ///
+    /// # Errors
+    /// If the execution is not the one that it has to be.
+    fn pick(&mut self, moment: &mut Moment<'_, P>) -> Result<Pick, NotRepeated>;
+
+    /// Which of several ways the event under way takes: less than `count`, which is at least 2.
+    ///
+    /// # Errors
+    /// If the execution is not the one that it has to be.
+    fn choose(&mut self, count: usize) -> Result<usize, NotRepeated>;
+
+    /// Takes note of the event that has happened; none means that the execution goes on.
+    ///
+    /// # Errors
+    /// If the execution is not the one that it has to be.
+    fn ran(&mut self, ran: Ran<F>) -> Result<Option<Stop>, NotRepeated>;
+
+    /// Ends the execution, whether it came to its end or was given up by anybody.
+    ///
+    /// # Errors
+    /// If the execution is not the one that it has to be.
+    fn end(&mut self) -> Result<(), NotRepeated>;
+
+    /// The first step of the execution under way that no earlier one has shown.
+    fn first_new_step(&self) -> usize;
+
+    /// The share of the search that is done, between 0 and 1 and never going back, in units of 2^-62;
+    /// none if nobody knows.
+    fn progress(&self) -> Option<u64>;
+}
