@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use xxhash_rust::xxh3::xxh3_128;
+
 use super::cell::Cell;
 use super::identity::Name;
 use super::state::Core;
@@ -15,7 +17,16 @@ pub(super) struct GuestRequest {
     pub(super) task: TaskIndex,
     pub(super) name: Name,
     serial: u64,
+    /// The step since which it is being waited for.
+    pub(super) since: Option<usize>,
     pub(super) slot: Arc<dyn GiveUp>,
+}
+
+impl GuestRequest {
+    /// Identifies the name.
+    pub(super) fn name_key(&self) -> u128 {
+        xxh3_128(self.name.as_str().as_bytes())
+    }
 }
 
 /// Something that can be taken away from the task that waits for it.
@@ -32,9 +43,15 @@ pub(super) struct GuestRequests {
 }
 
 impl GuestRequests {
-    fn start(&mut self, task: TaskIndex, name: Name, slot: Arc<dyn GiveUp>) -> u64 {
+    fn start(
+        &mut self,
+        task: TaskIndex,
+        name: Name,
+        since: Option<usize>,
+        slot: Arc<dyn GiveUp>,
+    ) -> u64 {
         self.started += 1;
-        self.pending.push(GuestRequest { task, name, serial: self.started, slot });
+        self.pending.push(GuestRequest { task, name, serial: self.started, since, slot });
         self.started
     }
 
@@ -98,7 +115,8 @@ where
             let slot: Arc<dyn GiveUp> = Arc::clone(&self.slot) as _;
             self.serial = self.core.with(|state| {
                 let task = state.current?;
-                Some(state.guest_requests.start(task, self.name, slot))
+                let since = state.last_step();
+                Some(state.guest_requests.start(task, self.name, since, slot))
             });
         }
         Poll::Pending

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::identity::{Name, TaskId};
 use super::label::Label;
+use crate::orders::Stop;
 use crate::schedule::Divergence;
 
 /// The result of [`World::step`](super::World::step).
@@ -19,6 +20,8 @@ pub enum Step {
     StepCap,
     /// A task panicked: the engine is wrong.
     Panicked(Panicked),
+    /// The strategy has seen enough of the execution.
+    Stopped(Stop),
     /// The execution did not repeat what it did before, or does not fit the trace.
     Diverged(Box<Divergence>),
 }
@@ -96,6 +99,8 @@ impl fmt::Display for Step {
             Self::Hang(hang) => write!(f, "{hang}"),
             Self::StepCap => f.write_str("the step cap was reached"),
             Self::Panicked(panicked) => write!(f, "{panicked}"),
+            Self::Stopped(Stop::Covered) => f.write_str("what follows was explored already"),
+            Self::Stopped(Stop::Elsewhere) => f.write_str("what follows belongs to another shard"),
             Self::Diverged(divergence) => write!(f, "{divergence}"),
         }
     }

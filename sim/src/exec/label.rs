@@ -98,6 +98,17 @@ impl Label {
         }
     }
 
+    /// Identifies what it is that acts: the same for all ways in which the same request may end, and
+    /// for all runs of the same task.
+    #[must_use]
+    pub fn process(&self) -> u64 {
+        match *self {
+            Self::Poll(task) | Self::Coin { task, .. } => mix(task.key(), 1),
+            Self::Complete { request, .. } => mix(request.task.key(), 2 ^ u64::from(request.number) << 8),
+            Self::Timer { .. } | Self::Cancel { .. } => self.key(),
+        }
+    }
+
     /// Whether the event departs from a good day: a fault or a cancelled request.
     #[must_use]
     pub fn is_mishap(&self) -> bool {

@@ -14,10 +14,12 @@
 //!   never looks into a future.
 //! * Time stands still until nothing else can happen (maximal progress).
 
+mod access;
 mod cancel;
 mod cell;
 mod choice;
 mod enabled;
+mod disk_access;
 mod end;
 mod identity;
 mod label;
@@ -30,9 +32,12 @@ mod state;
 mod step;
 mod tasks;
 mod timer;
+mod tracking;
 mod waker;
 mod world;
 
+pub use access::Footprint;
+pub(crate) use access::{Accessed, Object};
 pub use choice::{ChoiceKind, ChoicePoint, Trace, TracedChoice};
 pub use end::{Hang, Panicked, Step, Waiting};
 pub use identity::{Name, TaskId};
@@ -40,4 +45,5 @@ pub use label::{Label, OutcomeLabel, RequestLabel};
 pub use options::{ReadyOrder, WorldOptions};
 pub(crate) use panics::catch;
 pub(crate) use port::{Fetch, Port};
+pub use tracking::{MadeStep, Noted};
 pub use world::{NamedEvent, Output, World, WorldHandle};

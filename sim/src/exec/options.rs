@@ -12,6 +12,8 @@ pub enum ReadyOrder {
     MacroStep,
 }
 
+use super::tracking::Noted;
+
 /// Options of a [`World`](super::World).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorldOptions {
@@ -21,10 +23,17 @@ pub struct WorldOptions {
     pub cancel_budget: u32,
     /// Steps after which an execution is given up, visibly.
     pub step_cap: usize,
+    /// Whether everything that tasks share is told to [`Runtime::tracker`]. If not, everything that
+    /// tasks do counts as depending on everything else that tasks do.
+    ///
+    /// [`Runtime::tracker`]: plugpull_engine::Runtime::tracker
+    pub told: bool,
+    /// What is noted of every step.
+    pub noted: Noted,
 }
 
 impl Default for WorldOptions {
     fn default() -> Self {
-        Self { ready: ReadyOrder::Any, cancel_budget: 0, step_cap: 1_000_000 }
+        Self { ready: ReadyOrder::Any, cancel_budget: 0, step_cap: 1_000_000, told: false, noted: Noted::Nothing }
     }
 }

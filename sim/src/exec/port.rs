@@ -25,7 +25,7 @@ impl Port {
 
     /// Length in bytes, as requests see it.
     pub(crate) fn disk_len(&self) -> u64 {
-        self.core.with(|state| state.requests.disk_len(self.disk))
+        self.core.with(|state| state.disk_len(self.disk))
     }
 }
 
@@ -44,7 +44,7 @@ impl Fetch {
             if state.torn_down {
                 return (Poll::Pending, None);
             }
-            state.requests.fetch(slot, context.waker())
+            state.fetch(slot, context.waker())
         });
         reply
     }
@@ -53,6 +53,6 @@ impl Fetch {
 impl Drop for Fetch {
     fn drop(&mut self) {
         let Some(slot) = self.slot else { return };
-        let _dropped_outside = self.core.with(|state| state.requests.abandon(slot));
+        let _dropped_outside = self.core.with(|state| state.abandon(slot));
     }
 }

@@ -4,10 +4,14 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use plugpull_engine::WriteFlags;
-use xxhash_rust::xxh3::xxh3_64;
+use plugpull_engine::sync::{Access, WHOLE};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+use super::access::{Accessed, Object};
+use super::disk_access::DiskAccess;
 use super::identity::{Name, TaskId, mix};
 use super::label::{Label, OutcomeLabel, RequestLabel};
+use super::tracking::{Tracking, fold};
 use crate::disk::{
     CrashSpace, DiskSpec, DiskState, FaultPlan, History, Image, Op, OpKind, Outcome, Reply,
     RequestId,
@@ -34,6 +38,7 @@ pub(super) struct Requests {
 pub(super) struct DiskSlot {
     pub(super) state: DiskState,
     name: Name,
+    access: DiskAccess,
     /// Whether a request may ever end otherwise than as asked.
     faults: bool,
     /// The step in which its length was changed last.
@@ -49,25 +54,49 @@ struct Pending {
     outcomes: Vec<Outcome>,
     /// The clock when it can end.
     due: Duration,
+    /// The step in which it was submitted.
+    since: Option<usize>,
 }
 
 /// Where a request's reply waits for its future, and its future for the reply.
 #[derive(Debug, Default)]
 struct Slot {
+    /// Whose reply.
+    object: u64,
     reply: Option<Reply>,
     waker: Option<Waker>,
+    /// The task that waits for it.
+    waiter: u64,
     /// The step in which the request completed.
     completed_in: Option<usize>,
     /// The future was dropped: nobody fetches the reply.
     abandoned: bool,
 }
 
+impl Slot {
+    /// Identifies the reply that waits, and who waits for it.
+    fn key(&self) -> u128 {
+        let reply = self.reply.as_ref().map_or(0, reply_key);
+        fold(reply, self.object, u128::from(self.waiter))
+    }
+}
+
+/// Identifies a reply.
+pub(super) fn reply_key(reply: &Reply) -> u128 {
+    match reply {
+        Ok(data) => xxh3_128(data).max(1),
+        Err(error) => fold(7, error.kind as u64, xxh3_128(error.to_string().as_bytes())),
+    }
+}
+
 impl Requests {
     pub(super) fn new(disks: Vec<(DiskSpec, Image, FaultPlan)>) -> Self {
         let disks = disks
             .into_iter()
-            .map(|(spec, image, plan)| DiskSlot {
+            .enumerate()
+            .map(|(disk, (spec, image, plan))| DiskSlot {
                 name: Name::new(&spec.name),
+                access: DiskAccess::new(disk, &spec, &plan),
                 faults: plan != FaultPlan::default(),
                 resized_in: None,
                 state: DiskState::new(spec, image).with_faults(plan),
@@ -84,8 +113,11 @@ impl Requests {
         disk: usize,
         op: Op,
         now: Duration,
+        since: Option<usize>,
+        tracking: &mut Tracking,
     ) -> (usize, u64) {
         let label = self.label(task, number, disk, &op);
+        self.disks[disk].access.submit(&label, &mut |accessed| tracking.touch(accessed));
         // Whether a range is past the end shows in the reply.
         if !matches!(op.kind(), OpKind::Read | OpKind::Flush) {
             self.relied_on.extend(self.disks[disk].resized_in);
@@ -97,8 +129,9 @@ impl Requests {
             self.slots.push(Slot::default());
             self.slots.len() - 1
         });
+        self.slots[slot].object = Object::Reply(task.key(), number).name();
         let due = now.saturating_add(self.disks[disk].state.spec().latency);
-        self.pending.push(Pending { label, id, slot, outcomes: Vec::new(), due });
+        self.pending.push(Pending { label, id, slot, outcomes: Vec::new(), due, since });
         self.refresh_outcomes(disk);
         (slot, label.key)
     }
@@ -122,13 +155,35 @@ impl Requests {
         })
     }
 
+    /// The step in which the request at `place` was submitted.
+    pub(super) fn since(&self, place: usize) -> Option<usize> {
+        self.pending[place].since
+    }
+
+    /// Identifies the disks, the requests in flight and the replies that wait.
+    pub(super) fn key(&self) -> u128 {
+        let disks = (0..).zip(&self.disks).map(|(disk, slot)| fold(5, disk, slot.state.fingerprint()));
+        let pending = self.pending.iter().map(|pending| {
+            let abandoned = u128::from(self.slots[pending.slot].abandoned);
+            fold(6, pending.label.key, pending.due.as_nanos() << 1 | abandoned)
+        });
+        let slots = self.slots.iter().filter(|slot| slot.object != 0).map(Slot::key);
+        disks.chain(pending).chain(slots).fold(0, u128::wrapping_add)
+    }
+
     /// When the request at `place` can end.
     pub(super) fn due(&self, place: usize) -> Duration {
         self.pending[place].due
     }
 
     /// Completes the request at `place` in this step; whom to wake.
-    pub(super) fn complete(&mut self, step: usize, place: usize, outcome: usize) -> Option<Waker> {
+    pub(super) fn complete(
+        &mut self,
+        step: usize,
+        place: usize,
+        outcome: usize,
+        tracking: &mut Tracking,
+    ) -> Option<Waker> {
         let mut pending = self.pending.remove(place);
         let disk = pending.label.disk as usize;
         let outcome = match pending.outcomes.len() {
@@ -143,6 +198,9 @@ impl Requests {
             let spaces = self.disks.iter().map(|disk| disk.state.crash_space());
             self.before_settling = Some(spaces.collect());
         }
+        let touch = &mut |accessed| tracking.touch(accessed);
+        self.disks[disk].access.complete(&pending.label, &outcome, touch);
+        tracking.touch(Accessed::new(self.slots[pending.slot].object, WHOLE, Access::Write));
         self.history.complete(disk, pending.id, outcome.clone());
         let reply = self.disks[disk].state.complete(pending.id, outcome);
         if pending.label.kind == OpKind::Resize {
@@ -160,8 +218,14 @@ impl Requests {
     }
 
     /// The reply, if it is there; otherwise `waker` is kept. Also gives back a waker to drop.
-    pub(super) fn fetch(&mut self, slot: usize, waker: &Waker) -> (Poll<Reply>, Option<Waker>) {
+    pub(super) fn fetch(
+        &mut self,
+        slot: usize,
+        task: u64,
+        waker: &Waker,
+    ) -> (Poll<Reply>, Option<Waker>) {
         let kept = &mut self.slots[slot];
+        kept.waiter = task;
         if let Some(reply) = kept.reply.take() {
             self.relied_on.extend(kept.completed_in);
             return (Poll::Ready(reply), kept.waker.take());
@@ -171,6 +235,11 @@ impl Requests {
             _ => kept.waker.replace(waker.clone()),
         };
         (Poll::Pending, dropped)
+    }
+
+    /// What the reply in a slot is to dependence.
+    pub(super) fn object(&self, slot: usize) -> u64 {
+        self.slots.get(slot).map_or(0, |slot| slot.object)
     }
 
     /// The length of a disk, as requests see it.

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use plugpull_engine::Runtime;
 use plugpull_engine::runtime::BoxTask;
+use plugpull_engine::sync::{Tracker, Watch};
 
+use super::access::Object;
 use super::state::Core;
 use super::timer::Sleep;
+use super::tracking::Noted;
 
 /// [`Runtime`] on a world.
 pub(super) struct SimRuntime(pub(super) Arc<Core>);
@@ -19,7 +22,11 @@ impl Runtime for SimRuntime {
     }
 
     fn now(&self) -> Duration {
-        self.0.with(|state| state.timers.now)
+        self.0.with(|state| {
+            let now = state.timers.now;
+            state.learn(Object::Unfinished.name(), now.as_nanos());
+            now
+        })
     }
 
     fn sleep(&self, duration: Duration) -> BoxTask {
@@ -29,6 +36,13 @@ impl Runtime for SimRuntime {
     /// A choice, when called from a task; true otherwise.
     fn coin(&self, label: &'static str) -> bool {
         self.0.with(|state| state.coin(label))
+    }
+
+    fn tracker(&self) -> Tracker {
+        if self.0.with(|state| state.tracking.noted == Noted::Nothing) {
+            return Tracker::none();
+        }
+        Tracker::new(Arc::clone(&self.0) as Arc<dyn Watch>)
     }
 
     fn event(&self, event: &'static str) {

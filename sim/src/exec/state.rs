@@ -1,10 +1,13 @@
 //! What the tasks, wakers and requests of one execution share.
 
 use std::collections::BTreeSet;
+use std::task::{Poll, Waker};
 
 use plugpull_engine::runtime::BoxTask;
+use plugpull_engine::sync::{Access, WHOLE};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::access::{Accessed, Object};
 use super::cancel::GuestRequests;
 use super::cell::Cell;
 use super::choice::{ChoiceKind, ChoicePoint};
@@ -13,11 +16,13 @@ use super::end::{Hang, Step};
 use super::identity::{TaskId, mix};
 use super::label::Label;
 use super::options::WorldOptions;
-use super::requests::Requests;
+use super::requests::{Requests, reply_key};
 use super::tasks::{TaskIndex, Tasks};
 use super::timer::Timers;
+use super::tracking::Tracking;
 use super::world::NamedEvent;
-use crate::disk::Op;
+use crate::disk::{Op, Reply};
+use crate::orders::Pick;
 use crate::schedule::{Divergence, Strategy};
 
 /// The shared state behind its lock.
@@ -63,7 +68,20 @@ pub(crate) struct State {
     /// What was submitted and started from outside of any task.
     harness_requests: u32,
     harness_sleeps: u32,
+    pub(super) harness_objects: u32,
+    pub(super) tracking: Tracking,
+    /// The event under way, or the last one.
+    pub(super) origin: Origin,
     enabled: Enabled,
+}
+
+/// Where the event under way comes from.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Origin {
+    /// The step that made it possible; none if that was before the first.
+    pub(super) enabled_by: Option<usize>,
+    /// Whether the clock has moved for it: it was possible only because nothing else was.
+    pub(super) clock_moved: bool,
 }
 
 /// One choice as it was taken.
@@ -96,6 +114,9 @@ impl State {
             torn_down: false,
             harness_requests: 0,
             harness_sleeps: 0,
+            harness_objects: 0,
+            tracking: Tracking { noted: options.noted, ..Tracking::default() },
+            origin: Origin::default(),
             enabled: Enabled::default(),
         }
     }
@@ -123,27 +144,47 @@ impl State {
         if self.steps >= self.options.step_cap {
             return Err(Box::new(Step::StepCap));
         }
-        let index = self
-            .choose(ChoiceKind::Event, &enabled.labels, strategy)
-            .map_err(|divergence| Box::new(Step::Diverged(divergence)))?;
+        let index = match self.pick(&enabled.labels, strategy) {
+            Ok(Pick::Run(index)) => index,
+            Ok(Pick::Stop(stop)) => return Err(Box::new(Step::Stopped(stop))),
+            Err(divergence) => return Err(Box::new(Step::Diverged(divergence))),
+        };
         self.steps += 1;
         let label = enabled.labels[index];
         self.past = mix(self.past, label.key());
         Ok((enabled.events[index], label))
     }
 
-    /// Asks the strategy, if there is anything to ask.
+    /// Asks the strategy what happens next; in a calm world there is nothing to ask.
+    fn pick(
+        &mut self,
+        options: &[Label],
+        strategy: &mut dyn Strategy,
+    ) -> Result<Pick, Box<Divergence>> {
+        if self.calm {
+            return Ok(Pick::Run(0));
+        }
+        let (kind, step, past) = (ChoiceKind::Event, self.steps, self.past);
+        let point = ChoicePoint { kind, options, step, past };
+        let pick = strategy.next(&point, &mut || self.fingerprint())?;
+        if let Pick::Run(index) = pick {
+            assert!(index < options.len(), "the strategy took option {index} of {}", options.len());
+            if options.len() > 1 {
+                self.trace.push(Taken { kind, index, label: options[index] });
+            }
+        }
+        Ok(pick)
+    }
+
+    /// Asks the strategy about something inside a step.
     fn choose(
         &mut self,
         kind: ChoiceKind,
         options: &[Label],
         strategy: &mut dyn Strategy,
     ) -> Result<usize, Box<Divergence>> {
-        if options.len() == 1 {
-            return Ok(0);
-        }
-        // A coin belongs to the step that is under way.
-        let step = self.steps - usize::from(kind == ChoiceKind::Coin);
+        // The step that is under way.
+        let step = self.steps - 1;
         let index = strategy.choose(&ChoicePoint { kind, options, step, past: self.past })?;
         assert!(index < options.len(), "the strategy took option {index} of {}", options.len());
         self.trace.push(Taken { kind, index, label: options[index] });
@@ -179,6 +220,7 @@ impl State {
             self.divergence = Some(divergence);
             0
         });
+        self.learn(Object::Engine.name(), 1 + index as u128);
         self.past = mix(self.past, options[index].key());
         index == 0
     }
@@ -196,7 +238,8 @@ impl State {
         if self.torn_down {
             return Err(future);
         }
-        let task = self.tasks.spawn(self.current, name, daemon, self.last_step());
+        let left = self.tracking.left;
+        let task = self.tasks.spawn(self.current, name, daemon, self.last_step(), left);
         self.spawned.push(future);
         let id = self.tasks.id(task);
         self.past = mix(self.past, id.key());
@@ -206,11 +249,13 @@ impl State {
     /// Puts the task into the ready set, unless it has ended.
     pub(super) fn wake(&mut self, task: TaskIndex) {
         let step = self.last_step();
+        let ready = Object::Ready(self.tasks.id(task).key());
+        self.tracking.touch(ready.whole(Access::Add));
         self.tasks.wake(task, step);
     }
 
     /// The step that is under way, or was last.
-    fn last_step(&self) -> Option<usize> {
+    pub(super) fn last_step(&self) -> Option<usize> {
         self.steps.checked_sub(1)
     }
 
@@ -227,9 +272,47 @@ impl State {
             }
         };
         let task = self.current_id().unwrap_or_else(TaskId::harness);
-        let (slot, key) = self.requests.submit(task, number, disk, op, self.timers.now);
+        let (now, since) = (self.timers.now, self.last_step());
+        let (slot, key) =
+            self.requests.submit(task, number, disk, op, now, since, &mut self.tracking);
         self.past = mix(self.past, key);
         Some(slot)
+    }
+
+    /// The reply in a slot, for the current task.
+    pub(super) fn fetch(
+        &mut self,
+        slot: usize,
+        waker: &Waker,
+    ) -> (Poll<Reply>, Option<Waker>) {
+        let object = self.requests.object(slot);
+        self.tracking.touch(Accessed::new(object, WHOLE, Access::Read));
+        let task = self.current_id().map_or(0, |task| task.key());
+        let (reply, dropped) = self.requests.fetch(slot, task, waker);
+        match &reply {
+            Poll::Ready(reply) if self.tracking.identifies() => {
+                self.learn(object, reply_key(reply));
+            }
+            Poll::Ready(_) => {}
+            Poll::Pending => self.wait(object),
+        }
+        (reply, dropped)
+    }
+
+    /// Nobody wants the reply in a slot any more; what to drop.
+    pub(super) fn abandon(&mut self, slot: usize) -> Option<(Option<Reply>, Option<Waker>)> {
+        let object = self.requests.object(slot);
+        self.tracking.touch(Accessed::new(object, WHOLE, Access::Write));
+        self.requests.abandon(slot)
+    }
+
+    /// The length of a disk, for the current task.
+    pub(super) fn disk_len(&mut self, disk: usize) -> u64 {
+        let length = Object::Length(disk);
+        self.tracking.touch(length.whole(Access::Read));
+        let len = self.requests.disk_len(disk);
+        self.learn(length.name(), u128::from(len));
+        len
     }
 
     /// Who sleeps, and which of its sleeps it is.

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use plugpull_engine::sync::Access;
+
 use super::cancel::GiveUp;
 use super::choice::ChoicePoint;
 use super::enabled::Event;
 use super::end::{Panicked, Step};
 use super::label::Label;
 use super::panics::{Caught, catch};
-use super::state::State;
+use super::access::Object;
+use super::state::{Origin, State};
 use super::tasks::TaskIndex;
+use super::tracking::{MadeStep, Noted};
 use super::world::World;
 use crate::schedule::{Divergence, Strategy};
 
@@ -29,7 +33,10 @@ impl World {
         }
         let step = match self.core.with(|state| state.begin_step(strategy)) {
             Ok((label, begun)) => match self.carry_out(begun, strategy) {
-                Ok(()) => return Step::Ran(label),
+                Ok(()) => match self.tell(label, &mut **strategy) {
+                    Ok(()) => return Step::Ran(label),
+                    Err(divergence) => Step::Diverged(divergence),
+                },
                 Err(end) => *end,
             },
             Err(end) => *end,
@@ -46,6 +53,20 @@ impl World {
                 return step;
             }
         }
+    }
+
+    /// Tells the strategy what the step has touched, if it wants to know.
+    fn tell(&self, event: Label, strategy: &mut dyn Strategy) -> Result<(), Box<Divergence>> {
+        let made = self.core.with(|state| {
+            if state.calm || state.tracking.noted == Noted::Nothing {
+                return None;
+            }
+            let footprint = state.tracking.take_footprint();
+            let (step, past) = (state.steps - 1, state.past);
+            let Origin { enabled_by, clock_moved } = state.origin;
+            Some(MadeStep { step, event, footprint, enabled_by, clock_moved, past })
+        });
+        made.map_or(Ok(()), |made| strategy.made(made))
     }
 
     fn carry_out(
@@ -102,9 +123,7 @@ impl World {
     ) -> Result<(), Box<Step>> {
         let (task, returned, divergence, spawned) = self.core.with(|state| {
             let task = state.current.take().expect("a task ran");
-            if let Ok(true) = ended {
-                state.tasks.end(task);
-            }
+            state.end_access(task, matches!(ended, Ok(true)));
             let spawned = std::mem::take(&mut state.spawned);
             (task, state.strategy.take(), state.divergence.take(), spawned)
         });
@@ -148,12 +167,27 @@ impl State {
         self.requests.relied_on.clear();
         let begun = match event {
             Event::Complete { place, outcome } => {
-                self.timers.now = self.timers.now.max(self.requests.due(place));
-                Begun::Woken(self.requests.complete(step, place, outcome))
+                let due = self.requests.due(place);
+                let enabled_by = self.requests.since(place);
+                self.origin = Origin { enabled_by, clock_moved: due > self.timers.now };
+                self.timers.now = self.timers.now.max(due);
+                let tracking = &mut self.tracking;
+                Begun::Woken(self.requests.complete(step, place, outcome, tracking))
             }
-            Event::Fire(place) => Begun::Woken(self.timers.fire(place)),
+            Event::Fire(place) => {
+                let (enabled_by, timer) = self.timers.origin(place);
+                let before = self.timers.now;
+                let waker = self.timers.fire(place);
+                self.origin = Origin { enabled_by, clock_moved: self.timers.now > before };
+                self.tracking.touch(timer.whole(Access::Write));
+                self.tracking.touch(Object::Unfinished.whole(Access::Read));
+                Begun::Woken(waker)
+            }
             Event::Poll(place) => {
                 let task = self.tasks.take_ready(place);
+                let enabled_by = self.tasks.woken_in(task);
+                self.origin = Origin { enabled_by, clock_moved: false };
+                self.begin_access(task);
                 self.requests.relied_on.extend(self.tasks.woken_in(task));
                 self.lend(task, strategy);
                 Begun::Run(task)
@@ -161,11 +195,39 @@ impl State {
             Event::Cancel(place) => {
                 self.cancels_left -= 1;
                 let request = self.guest_requests.pending.remove(place);
+                self.origin = Origin { enabled_by: request.since, clock_moved: false };
+                self.begin_access(request.task);
+                self.tasks.learned(request.task).add(request.name_key() as u64, 1);
                 self.lend(request.task, strategy);
                 Begun::GiveUp(request.slot)
             }
         };
         Ok((label, begun))
+    }
+
+    /// A task is run, or something of it is dropped.
+    fn begin_access(&mut self, task: TaskIndex) {
+        let ready = Object::Ready(self.tasks.id(task).key());
+        self.tracking.touch(ready.whole(Access::Write));
+        if !self.options.told {
+            self.begin_untold(task);
+        }
+    }
+
+    /// A task has run; it may have come to its end.
+    fn end_access(&mut self, task: TaskIndex, ended: bool) {
+        if !self.options.told {
+            self.end_untold(task);
+        }
+        if !ended {
+            return;
+        }
+        self.tasks.end(task);
+        let learned = self.tasks.learned(task).key();
+        self.tracking.left = self.tracking.left.wrapping_add(learned);
+        if !self.tasks.is_daemon(task) {
+            self.tracking.touch(Object::Unfinished.whole(Access::Add));
+        }
     }
 
     fn lend(&mut self, task: TaskIndex, strategy: &mut Box<dyn Strategy>) {

@@ -2,6 +2,7 @@
 
 use super::end::Waiting;
 use super::identity::TaskId;
+use super::tracking::{Learned, fold};
 
 /// Position of a task in the order of spawning; means nothing outside of one execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,27 +31,31 @@ struct Record {
     children: u32,
     requests: u32,
     sleeps: u32,
+    objects: u32,
+    learned: Learned,
 }
 
 impl Tasks {
     /// A task that descends from `parent`, or from the harness, ready since `step`. A daemon's
-    /// children are daemons.
+    /// children are daemons. A task knows what its parent knew; one of the harness, what is `left`.
     pub(super) fn spawn(
         &mut self,
         parent: Option<TaskIndex>,
         name: &str,
         daemon: bool,
         step: Option<usize>,
+        left: u128,
     ) -> TaskIndex {
-        let (id, daemon) = match parent {
+        let (id, daemon, inherited) = match parent {
             None => {
                 self.roots += 1;
-                (TaskId::root(self.roots, name), daemon)
+                (TaskId::root(self.roots, name), daemon, left)
             }
             Some(TaskIndex(parent)) => {
                 let parent = &mut self.records[parent];
                 parent.children += 1;
-                (parent.id.child(parent.children - 1, name), parent.daemon)
+                let id = parent.id.child(parent.children - 1, name);
+                (id, parent.daemon, parent.learned.key())
             }
         };
         let task = TaskIndex(self.records.len());
@@ -63,6 +68,8 @@ impl Tasks {
             children: 0,
             requests: 0,
             sleeps: 0,
+            objects: 0,
+            learned: Learned::from(id.key(), inherited),
         });
         self.unfinished += usize::from(!daemon);
         self.wake(task, step);
@@ -115,6 +122,29 @@ impl Tasks {
         self.unfinished -= usize::from(!daemon);
     }
 
+    /// What the task has learned.
+    pub(super) fn learned(&mut self, task: TaskIndex) -> &mut Learned {
+        &mut self.records[task.0].learned
+    }
+
+    /// Whether the task may stay unfinished.
+    pub(super) fn is_daemon(&self, task: TaskIndex) -> bool {
+        self.records[task.0].daemon
+    }
+
+    /// Identifies what the unfinished tasks know, and which are ready.
+    pub(super) fn key(&self) -> u128 {
+        let unfinished = self.records.iter().filter(|record| !record.ended);
+        let keys = unfinished
+            .map(|record| fold(record.learned.key(), record.id.key(), u128::from(record.ready)));
+        keys.fold(0, u128::wrapping_add)
+    }
+
+    /// Number of the next object that the task makes.
+    pub(super) fn next_object(&mut self, task: TaskIndex) -> u32 {
+        next(&mut self.records[task.0].objects)
+    }
+
     /// Whether every task that has to end has ended.
     pub(super) fn all_ended(&self) -> bool {
         self.unfinished == 0
@@ -156,9 +186,9 @@ mod tests {
     #[test]
     fn the_ready_set_forgets_the_order_of_wake_ups() {
         let mut tasks = Tasks::default();
-        let c0 = tasks.spawn(None, "c0", false, None);
-        let c1 = tasks.spawn(None, "c1", false, None);
-        let child = tasks.spawn(Some(c0), "child", false, None);
+        let c0 = tasks.spawn(None, "c0", false, None, 0);
+        let c1 = tasks.spawn(None, "c1", false, None, 0);
+        let child = tasks.spawn(Some(c0), "child", false, None, 0);
         assert_eq!(tasks.ready(), [c0, child, c1]);
         for _ in 0..3 {
             tasks.take_ready(0);

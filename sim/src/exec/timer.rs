@@ -6,9 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use plugpull_engine::sync::Access;
+
+use super::access::Object;
 use super::identity::TaskId;
 use super::label::Label;
 use super::state::Core;
+use super::tracking::fold;
 
 /// The clock, and the timers that wait for it.
 #[derive(Debug, Default)]
@@ -25,18 +29,29 @@ struct Timer {
     task: TaskId,
     number: u32,
     deadline: Duration,
+    /// The step in which it was started.
+    since: Option<usize>,
     waker: Option<Waker>,
+    /// The task that waits for it.
+    waiter: u64,
 }
 
 impl Timers {
     /// Starts a timer and says which one it is; none if there is nothing to wait for.
-    fn start(&mut self, task: TaskId, number: u32, duration: Duration) -> Option<u64> {
+    fn start(
+        &mut self,
+        task: TaskId,
+        number: u32,
+        since: Option<usize>,
+        duration: Duration,
+    ) -> Option<u64> {
         if duration.is_zero() {
             return None;
         }
         self.started += 1;
         let deadline = self.now.saturating_add(duration);
-        self.pending.push(Timer { serial: self.started, task, number, deadline, waker: None });
+        let (serial, waker, waiter) = (self.started, None, 0);
+        self.pending.push(Timer { serial, task, number, deadline, since, waker, waiter });
         Some(self.started)
     }
 
@@ -52,6 +67,21 @@ impl Timers {
             .enumerate()
             .filter(move |(_, timer)| timer.deadline <= now)
             .map(|(place, timer)| (place, Label::Timer { task: timer.task, number: timer.number }))
+    }
+
+    /// The step in which the timer at `place` was started, and what it is to dependence.
+    pub(super) fn origin(&self, place: usize) -> (Option<usize>, Object) {
+        let timer = &self.pending[place];
+        (timer.since, Object::Timer(timer.task.key(), timer.number))
+    }
+
+    /// Identifies the clock and the timers that wait for it.
+    pub(super) fn key(&self) -> u128 {
+        let timers = self.pending.iter().map(|timer| {
+            let object = Object::Timer(timer.task.key(), timer.number).name();
+            fold(timer.deadline.as_nanos(), object, u128::from(timer.waiter))
+        });
+        timers.fold(fold(4, 0, self.now.as_nanos()), u128::wrapping_add)
     }
 
     /// Fires the timer at `place`: the clock moves to its deadline.
@@ -76,15 +106,18 @@ impl Timers {
 pub(super) struct Sleep {
     core: Arc<Core>,
     serial: Option<u64>,
+    object: Object,
 }
 
 impl Sleep {
     pub(super) fn new(core: &Arc<Core>, duration: Duration) -> Self {
-        let serial = core.with(|state| {
+        let (serial, object) = core.with(|state| {
             let (task, number) = state.next_sleep();
-            state.timers.start(task, number, duration)
+            let since = state.last_step();
+            let serial = state.timers.start(task, number, since, duration);
+            (serial, Object::Timer(task.key(), number))
         });
-        Self { core: Arc::clone(core), serial }
+        Self { core: Arc::clone(core), serial, object }
     }
 }
 
@@ -95,10 +128,21 @@ impl Future for Sleep {
         let Some(serial) = self.serial else { return Poll::Ready(()) };
         let waker = context.waker().clone();
         let (result, _unused) = self.core.with(|state| {
+            let task = state.current_id().map_or(0, |task| task.key());
+            let object = self.object.name();
+            state.tracking.touch(self.object.whole(Access::Read));
             match state.timers.place(serial) {
                 // It fired, or the world is being dropped.
-                None => (Poll::Ready(()), Some(waker)),
-                Some(place) => (Poll::Pending, state.timers.pending[place].waker.replace(waker)),
+                None => {
+                    state.learn(object, 1);
+                    (Poll::Ready(()), Some(waker))
+                }
+                Some(place) => {
+                    state.wait(object);
+                    let timer = &mut state.timers.pending[place];
+                    timer.waiter = task;
+                    (Poll::Pending, timer.waker.replace(waker))
+                }
             }
         });
         result
@@ -110,6 +154,7 @@ impl Drop for Sleep {
         let Some(serial) = self.serial else { return };
         let _unused = self.core.with(|state| {
             let place = state.timers.place(serial)?;
+            state.tracking.touch(self.object.whole(Access::Write));
             state.timers.pending.remove(place).waker
         });
     }

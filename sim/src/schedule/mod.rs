@@ -14,17 +14,20 @@ mod divergence;
 mod exhaustive;
 mod fifo;
 mod guided;
+mod orders;
 mod random;
 mod replay;
 
 pub use divergence::{Divergence, Mismatch};
 pub use exhaustive::Exhaustive;
 pub use fifo::Fifo;
+pub use orders::Orders;
 pub(crate) use guided::{Guided, GuidedStep};
 pub use random::Random;
 pub use replay::{AfterTrace, Replay};
 
-use crate::exec::ChoicePoint;
+use crate::exec::{ChoicePoint, MadeStep, Noted};
+use crate::orders::Pick;
 
 /// What picks choices, over one execution or many.
 ///
@@ -40,6 +43,34 @@ pub trait Strategy: Send {
     /// If the execution is not the one that the strategy expected: it was nondeterministic, or
     /// does not fit the trace that is replayed.
     fn choose(&mut self, point: &ChoicePoint<'_>) -> Result<usize, Box<Divergence>>;
+
+    /// What happens next in an execution, also where only one event can. `fingerprint` identifies
+    /// the state of the execution; it may be called if [`Strategy::notes`] says [`Noted::States`].
+    ///
+    /// # Errors
+    /// As for [`Strategy::choose`].
+    fn next(
+        &mut self,
+        point: &ChoicePoint<'_>,
+        fingerprint: &mut dyn FnMut() -> u128,
+    ) -> Result<Pick, Box<Divergence>> {
+        let _ = fingerprint;
+        if point.options.len() == 1 { Ok(Pick::Run(0)) } else { self.choose(point).map(Pick::Run) }
+    }
+
+    /// What has to be noted of every step.
+    fn notes(&self) -> Noted {
+        Noted::Nothing
+    }
+
+    /// A step has been made; called if anything is to be noted.
+    ///
+    /// # Errors
+    /// As for [`Strategy::choose`].
+    fn made(&mut self, step: MadeStep) -> Result<(), Box<Divergence>> {
+        let _ = step;
+        Ok(())
+    }
 
     /// Ends the current execution, also one that was given up early.
     ///

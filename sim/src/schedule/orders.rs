@@ -1,0 +1,147 @@
+//! An engine that explores orders of events, as a strategy for executions of the simulated world.
+//!
+//! What acts is a task, a request that completes, a timer, a client that loses patience. The
+//! outcomes of a request and the sides of a coin are choices inside an event.
+//!
+//! With [`ReadyOrder::MacroStep`](crate::exec::ReadyOrder::MacroStep) a completion and all that runs
+//! before the next one are a single event: nothing can come in between.
+
+use super::{Divergence, Mismatch, Progress, Strategy};
+use crate::exec::{ChoicePoint, Footprint, Label, MadeStep, Noted};
+use crate::orders::{Engine, Moment, NotRepeated, Pick, Ran};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Orders<E> {
+    engine: E,
+    notes: Noted,
+    macro_step: bool,
+    /// The first step of every event of the execution under way, and, past the present, of the one
+    /// before.
+    starts: Vec<usize>,
+    /// How many events have begun.
+    events: usize,
+    /// The event under way: it has happened once the next moment has come.
+    open: Option<Open>,
+    /// What is being listed, kept for its memory.
+    enabled: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct Open {
+    steps: Vec<MadeStep>,
+}
+
+impl<E: Engine<u64, Footprint>> Orders<E> {
+    /// Lets `engine` steer executions in which `notes` is noted.
+    pub fn new(engine: E, notes: Noted, macro_step: bool) -> Self {
+        let (starts, events, open, enabled) = (Vec::new(), 0, None, Vec::new());
+        Self { engine, notes, macro_step, starts, events, open, enabled }
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    /// The event that a step belongs to.
+    fn event_of(&self, step: usize) -> usize {
+        self.starts[..self.events].partition_point(|&start| start <= step) - 1
+    }
+
+    /// Tells the engine of the event that has come to its end.
+    fn close(&mut self) -> Result<(), NotRepeated> {
+        let Some(Open { steps }) = self.open.take() else { return Ok(()) };
+        let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return Ok(()) };
+        let footprint = match &*steps {
+            [only] => only.footprint.clone(),
+            several => Footprint::union(several.iter().map(|step| &step.footprint)),
+        };
+        let enabled_by = first.enabled_by.map(|step| self.event_of(step));
+        let (waited_for_all, past) = (first.clock_moved, last.past);
+        self.engine.ran(Ran { footprint, enabled_by, waited_for_all, past })
+    }
+
+    fn pick(
+        &mut self,
+        point: &ChoicePoint<'_>,
+        fingerprint: &mut dyn FnMut() -> u128,
+    ) -> Result<Pick, NotRepeated> {
+        if self.macro_step && self.open.is_some() && matches!(point.options, [Label::Poll(_)]) {
+            return Ok(Pick::Run(0));
+        }
+        self.close()?;
+        self.enabled.clear();
+        for label in point.options {
+            let process = label.process();
+            if !self.enabled.contains(&process) {
+                self.enabled.push(process);
+            }
+        }
+        let mut moment = Moment { enabled: &self.enabled, fingerprint };
+        let place = match self.engine.pick(&mut moment)? {
+            Pick::Run(place) => place,
+            Pick::Stop(stop) => return Ok(Pick::Stop(stop)),
+        };
+        self.begin_event(point.step);
+        let process = self.enabled[place];
+        let ways = point.options.iter().filter(|label| label.process() == process).count();
+        let way = if ways == 1 { 0 } else { self.engine.choose(ways)? };
+        let mut of_process = (0..).zip(point.options).filter(|(_, l)| l.process() == process);
+        Ok(Pick::Run(of_process.nth(way).expect("counted above").0))
+    }
+
+    fn begin_event(&mut self, step: usize) {
+        match self.starts.get_mut(self.events) {
+            Some(start) => *start = step,
+            None => self.starts.push(step),
+        }
+        self.events += 1;
+        self.open = Some(Open { steps: Vec::new() });
+    }
+}
+
+impl<E: Engine<u64, Footprint> + Send> Strategy for Orders<E> {
+    fn begin(&mut self) -> bool {
+        self.events = 0;
+        self.open = None;
+        self.engine.begin()
+    }
+
+    fn choose(&mut self, point: &ChoicePoint<'_>) -> Result<usize, Box<Divergence>> {
+        self.engine.choose(point.options.len()).map_err(diverged)
+    }
+
+    fn next(
+        &mut self,
+        point: &ChoicePoint<'_>,
+        fingerprint: &mut dyn FnMut() -> u128,
+    ) -> Result<Pick, Box<Divergence>> {
+        self.pick(point, fingerprint).map_err(diverged)
+    }
+
+    fn notes(&self) -> Noted {
+        self.notes
+    }
+
+    fn made(&mut self, step: MadeStep) -> Result<(), Box<Divergence>> {
+        self.open.as_mut().expect("a step belongs to an event").steps.push(step);
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Box<Divergence>> {
+        self.close().and_then(|()| self.engine.end()).map_err(diverged)
+    }
+
+    fn first_new_step(&self) -> usize {
+        self.starts.get(self.engine.first_new_step()).copied().unwrap_or(0)
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        self.engine.progress().map(|done| Progress { done, of: 1 << 62 })
+    }
+}
+
+fn diverged(NotRepeated { step, what }: NotRepeated) -> Box<Divergence> {
+    Box::new(Divergence { choice: step, step: Some(step), mismatch: Mismatch::Step(what) })
+}
