@@ -31,7 +31,7 @@ struct Inner {
 }
 
 /// Whether a lock on a range admits others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LockMode {
     /// Together with other shared locks.
     Shared,

@@ -33,6 +33,7 @@ mod timer;
 mod waker;
 mod world;
 
+pub(crate) use cell::Cell;
 pub use choice::{ChoiceKind, ChoicePoint, Trace, TracedChoice};
 pub use end::{Hang, Panicked, Step, Waiting};
 pub use identity::{Name, TaskId};
