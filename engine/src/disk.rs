@@ -82,7 +82,7 @@ pub struct DiskProperties {
 }
 
 /// What went wrong with a disk request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DiskErrorKind {
     /// EIO: the device failed the request.
     Io,
@@ -95,7 +95,7 @@ pub enum DiskErrorKind {
 }
 
 /// A failed disk request: a stable kind to match on and a text to print.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{detail}")]
 pub struct DiskError {
     /// What to match on.

@@ -5,7 +5,7 @@ use crate::disk::{DiskError, DiskErrorKind};
 /// A failed engine operation.
 ///
 /// Messages are lower-case fragments that fit after "failed to ...:".
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Error {
     /// The image breaks a rule of its format.
     #[error("corrupt image: {structure}: {rule}: found {found}")]
@@ -51,7 +51,7 @@ pub enum Error {
 }
 
 /// The kinds of [`Error`], for matching.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorKind {
     /// [`Error::Corrupt`].
     Corrupt,

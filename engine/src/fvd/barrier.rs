@@ -15,7 +15,7 @@ use super::events;
 use crate::disk::{Disk, IoFuture, WriteFlags};
 use crate::error::Error;
 use crate::runtime::Runtime;
-use crate::sync::{Mutex, Shared, WakeOrder};
+use crate::sync::{Mutex, Shared, Tracker, WakeOrder};
 use crate::units::ByteRange;
 
 /// The disks that one image consists of.
@@ -44,7 +44,7 @@ struct Flushes {
     counts: Shared<Counts>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Hash)]
 struct Counts {
     submitted: u64,
     /// Number of the last one that succeeded, counted from 1.
@@ -52,15 +52,20 @@ struct Counts {
 }
 
 impl Flushes {
-    fn new() -> Self {
-        Self { turn: Mutex::new(WakeOrder::FirstComeFirstServed), counts: Shared::default() }
+    fn new(tracker: &Tracker) -> Self {
+        Self {
+            turn: Mutex::new(tracker, WakeOrder::FirstComeFirstServed),
+            counts: Shared::new(tracker, Counts::default()),
+        }
     }
 }
 
 impl Barrier {
     pub(super) fn new(disks: Disks, runtime: Arc<dyn Runtime>) -> Self {
-        let lost = Shared::new(false);
-        Self { disks, runtime, lost, data: Flushes::new(), metadata: Flushes::new() }
+        let tracker = &runtime.tracker();
+        let lost = Shared::new(tracker, false);
+        let (data, metadata) = (Flushes::new(tracker), Flushes::new(tracker));
+        Self { disks, runtime, lost, data, metadata }
     }
 
     /// Whether one disk holds everything, so that one flush serves both.

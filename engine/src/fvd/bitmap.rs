@@ -15,7 +15,7 @@ use super::changed::{Changed, ChangedSector};
 use crate::units::SECTOR;
 
 /// The bitmap region in memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Bitmap {
     bytes: Vec<u8>,
     blocks: u64,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// One sector of a map region that has to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ChangedSector {
     /// Index of the sector within the region.
     pub index: u64,
@@ -12,7 +12,7 @@ pub struct ChangedSector {
 }
 
 /// The set of changed sectors of one map.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub(super) struct Changed {
     sectors: BTreeSet<u64>,
 }

@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::table::{PHYSICAL_MAX, Table};
 
 /// The free chunks of a compact image.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub(super) struct ChunkSpace {
     /// Free ids below `end`, as start and end of ranges that do not overlap.
     free: BTreeMap<u32, u32>,
@@ -19,7 +19,7 @@ pub(super) struct ChunkSpace {
 }
 
 /// A physical chunk taken from the space.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Taken {
     pub(super) physical: u32,
     /// Whether it may have been written before, by this session or an earlier one.

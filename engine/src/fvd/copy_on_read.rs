@@ -138,7 +138,8 @@ impl Image {
     /// The chunks of `range` that are not allocated.
     pub(super) fn unmapped(&self, range: ByteRange) -> Vec<u32> {
         let chunks = self.geometry.chunks(range);
-        self.state
-            .read(|state| chunks.filter(|&chunk| state.maps.table.get(chunk).is_none()).collect())
+        self.state.read(|state| {
+            chunks.clone().filter(|&chunk| state.maps.table.get(chunk).is_none()).collect()
+        })
     }
 }

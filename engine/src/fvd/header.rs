@@ -32,7 +32,7 @@ pub const SECTOR_LEN: usize = 512;
 macro_rules! header {
     ($($(#[doc = $doc:literal])+ $name:ident : $kind:ident $(($len:literal))? at $offset:literal,)+) => {
         /// A decoded header.
-        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash)]
         pub struct Header {
             $($(#[doc = $doc])+ pub $name: header!(@type $kind $(($len))?),)+
         }

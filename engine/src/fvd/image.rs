@@ -47,7 +47,7 @@ pub struct OpenOptions {
 }
 
 /// Whether the rest of the base is being copied in the background.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PrefetchState {
     /// Not asked for, or not for this kind of open.
     Off,
@@ -60,7 +60,7 @@ pub enum PrefetchState {
 }
 
 /// What an open image knows and may change: a value that can be cloned, compared and resumed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct State {
     /// The header with its flags as they are now.
     pub header: Box<Header>,
@@ -256,19 +256,20 @@ impl Image {
         } else {
             WakeOrder::FirstComeFirstServed
         };
+        let tracker = &options.runtime.tracker();
         Self {
             geometry,
             barrier: Barrier::new(disks, Arc::clone(&options.runtime)),
             options,
-            state: Shared::new(state),
-            requests: Gate::new(),
-            locks: RangeLock::new(),
-            journal_turn: Mutex::new(journal_order),
-            journal_writes: Gate::new(),
-            maps_turn: Mutex::new(WakeOrder::FirstComeFirstServed),
-            dirty_turn: Mutex::new(WakeOrder::FirstComeFirstServed),
-            growth_turn: Mutex::new(WakeOrder::FirstComeFirstServed),
-            stopping: Event::new(),
+            state: Shared::new(tracker, state),
+            requests: Gate::new(tracker),
+            locks: RangeLock::new(tracker),
+            journal_turn: Mutex::new(tracker, journal_order),
+            journal_writes: Gate::new(tracker),
+            maps_turn: Mutex::new(tracker, WakeOrder::FirstComeFirstServed),
+            dirty_turn: Mutex::new(tracker, WakeOrder::FirstComeFirstServed),
+            growth_turn: Mutex::new(tracker, WakeOrder::FirstComeFirstServed),
+            stopping: Event::new(tracker),
         }
     }
 

@@ -45,7 +45,7 @@ const _: () = assert!(MIXED_ENTRIES_MAX == 121);
 pub type JournalSector = [u8; JOURNAL_SECTOR_LEN];
 
 /// One record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Record {
     /// Entries of consecutive virtual chunks.
     Table {

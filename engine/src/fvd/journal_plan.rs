@@ -7,7 +7,7 @@ use crate::fvd::journal::{JOURNAL_SECTOR_LEN, Record};
 use crate::units::{ByteRange, SECTOR};
 
 /// The journal sectors of one metadata update.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct Update {
     /// Phases in order: every sector of one must be durable before any of the next is written.
     /// Within a phase order does not matter. Usually there is one; none if nothing is to be said.

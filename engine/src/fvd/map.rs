@@ -5,7 +5,7 @@ use super::maps::Maps;
 use crate::units::ByteRange;
 
 /// Guest bytes that live in one place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Extent {
     /// The guest range.
     pub range: ByteRange,
@@ -14,7 +14,7 @@ pub struct Extent {
 }
 
 /// A place where guest bytes live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Location {
     /// In the base, at the guest's own offset.
     Base,

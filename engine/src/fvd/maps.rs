@@ -18,7 +18,7 @@ use crate::units::SECTOR;
 ///
 /// All three only ever grow: a bit stays set, a chunk stays where it is. A plan made from them can
 /// therefore only become simpler while it waits for a lock.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Maps {
     /// Blocks whose data is local.
     pub fresh: Bitmap,
@@ -29,7 +29,7 @@ pub struct Maps {
 }
 
 /// Map sectors to be written, as they were at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub(super) struct MapsSnapshot {
     pub(super) table: Vec<ChangedSector>,
     pub(super) bitmap: Vec<ChangedSector>,

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// A set of physical chunks. Its size is bounded by the number of members, not by their ids:
 /// an id comes from disk.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub(super) struct PhysicalSet {
     /// 64 ids per word; no word is zero.
     words: BTreeMap<u32, u64>,

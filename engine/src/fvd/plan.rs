@@ -13,7 +13,7 @@ use crate::sync::LockMode;
 use crate::units::ByteRange;
 
 /// What one guest write has to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct WritePlan {
     /// What the guest writes.
     pub(super) guest: ByteRange,

@@ -5,7 +5,7 @@ use super::maps::Maps;
 use crate::units::ByteRange;
 
 /// A chunk that was allocated and is not in the table yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct NewChunk {
     /// The virtual chunk.
     pub(super) chunk: u32,
@@ -17,7 +17,7 @@ pub(super) struct NewChunk {
 }
 
 /// One write to data storage: zeros, guest bytes, zeros.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Run {
     /// Where the guest bytes go in data storage.
     pub(super) offset: u64,

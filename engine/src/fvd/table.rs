@@ -31,7 +31,7 @@ const ENTRIES_PER_SECTOR: u64 = SECTOR / 4;
 const SECTOR_LEN: usize = 512;
 
 /// Where a virtual chunk lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// The physical chunk.
     pub physical: u32,
@@ -40,7 +40,7 @@ pub struct Entry {
 }
 
 /// The table in memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Table {
     entries: Vec<u32>,
     used: PhysicalSet,

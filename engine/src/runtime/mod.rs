@@ -6,6 +6,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::sync::Tracker;
+
 /// A task that runs beside the request that started it.
 pub type BoxTask = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 
@@ -23,6 +25,11 @@ pub trait Runtime: Send + Sync {
 
     /// A fair coin. `label` says what is being decided.
     fn coin(&self, label: &'static str) -> bool;
+
+    /// Whom tasks tell what they do with what they share.
+    fn tracker(&self) -> Tracker {
+        Tracker::none()
+    }
 
     /// Reports that something named happened, for tracing and reachability goals.
     fn event(&self, event: &'static str);

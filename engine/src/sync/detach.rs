@@ -67,13 +67,13 @@ mod tests {
 
     use futures_util::FutureExt;
 
-    use super::super::{Event, Shared};
+    use super::super::{Event, Shared, Tracker};
     use super::*;
 
     fn check(polls: usize, raise: bool) -> (bool, bool) {
-        let event = Arc::new(Event::new());
-        let detached = Arc::new(Shared::new(false));
-        let finished = Arc::new(Shared::new(false));
+        let event = Arc::new(Event::new(&Tracker::none()));
+        let detached = Arc::new(Shared::new(&Tracker::none(), false));
+        let finished = Arc::new(Shared::new(&Tracker::none(), false));
         let work = {
             let (event, finished) = (Arc::clone(&event), Arc::clone(&finished));
             async move {

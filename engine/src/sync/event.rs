@@ -2,41 +2,49 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use super::Shared;
+use super::cell::Cell;
+use super::track::{Access, Object, Tracker, WHOLE, Waiters};
 
 /// A flag that goes up once, and wakes everybody who waits for it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Event {
-    state: Shared<State>,
+    state: Cell<State>,
+    object: Object,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Hash)]
 struct State {
     happened: bool,
-    waiting: Vec<Waker>,
+    waiting: Waiters,
 }
 
 impl Event {
     /// An event that has not happened.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(tracker: &Tracker) -> Self {
+        Self { state: Cell::default(), object: Object::new(tracker, "event") }
     }
 
     /// Makes it happen. Doing so again changes nothing.
     pub fn raise(&self) {
-        let waiting = self.state.write(|state| {
+        self.object.access(WHOLE, Access::Write);
+        let waiting = self.state.with(|state| {
             state.happened = true;
-            std::mem::take(&mut state.waiting)
+            let waiting = state.waiting.take();
+            self.object.holds(state);
+            waiting
         });
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.wake();
     }
 
     /// Whether it has happened.
     pub fn has_happened(&self) -> bool {
-        self.state.read(|state| state.happened)
+        self.object.access(WHOLE, Access::Read);
+        let happened = self.state.with(|state| state.happened);
+        self.object.learned(&happened);
+        happened
     }
 
     /// Completes when it has happened.
@@ -56,15 +64,22 @@ impl Future for Happened<'_> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.event.state.write(|state| {
-            if state.happened {
-                return Poll::Ready(());
+        let object = &self.event.object;
+        // Waiting commutes with waiting, and not with raising: as if it only looked.
+        object.access(WHOLE, Access::Read);
+        let happened = self.event.state.with(|state| {
+            if !state.happened {
+                state.waiting.add(object.task(), context.waker());
+                object.holds(state);
             }
-            if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                state.waiting.push(context.waker().clone());
-            }
-            Poll::Pending
-        })
+            state.happened
+        });
+        if happened {
+            object.learned(&true);
+            return Poll::Ready(());
+        }
+        object.waits();
+        Poll::Pending
     }
 }
 
@@ -76,7 +91,7 @@ mod tests {
 
     #[test]
     fn completes_only_after_it_was_raised() {
-        let event = Event::new();
+        let event = Event::new(&Tracker::none());
         let mut waiting = event.happened();
         assert!((&mut waiting).now_or_never().is_none());
         event.raise();

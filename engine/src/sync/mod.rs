@@ -11,14 +11,17 @@
 //! * [`RangeLock`]: byte ranges, shared or exclusive, in order of arrival.
 //! * [`Gate`]: counts requests, can be shut, and tells when the last has left.
 //! * [`Event`]: happens once, wakes everybody.
+//! * [`Tracker`]: through whom all of them tell what tasks do with them, if anybody wants to know.
 //! * [`finish_when_dropped`]: work that is not torn apart when its caller goes away.
 
+mod cell;
 mod detach;
 mod event;
 mod gate;
 mod mutex;
 mod range_lock;
 mod shared;
+mod track;
 
 pub use detach::{Detachable, finish_when_dropped};
 pub use event::{Event, Happened};
@@ -26,3 +29,4 @@ pub use gate::{Gate, Idle, Pass};
 pub use mutex::{Locking, Mutex, MutexGuard, WakeOrder};
 pub use range_lock::{LockKey, LockMode, LockingRange, RangeGuard, RangeLock};
 pub use shared::Shared;
+pub use track::{Access, Tracker, WHOLE, Watch};

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::hash::{Hash, Hasher};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use super::Shared;
+use super::cell::Cell;
+use super::track::{Access, Object, Tracker, WHOLE};
 
 /// A lock that is meant to be held across `.await`s.
 ///
@@ -14,7 +16,8 @@ use super::Shared;
 #[derive(Debug)]
 pub struct Mutex {
     order: WakeOrder,
-    state: Shared<State>,
+    state: Cell<State>,
+    object: Object,
 }
 
 /// Who of those waiting is served next.
@@ -29,22 +32,39 @@ pub enum WakeOrder {
 #[derive(Debug, Default)]
 struct State {
     next_ticket: u64,
-    holder: Option<u64>,
+    holder: Option<Holder>,
     line: VecDeque<Waiter>,
+}
+
+/// Who has the lock, or was handed it and has not looked yet.
+#[derive(Debug, Clone, Copy)]
+struct Holder {
+    ticket: u64,
+    task: u64,
+}
+
+/// Who holds it and who waits, in order: tickets only tell those of one task apart, which knows
+/// the order in which it took them.
+impl Hash for State {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.holder.map(|holder| holder.task).hash(state);
+        self.line.len().hash(state);
+        self.line.iter().for_each(|waiter| waiter.task.hash(state));
+    }
 }
 
 #[derive(Debug)]
 struct Waiter {
     ticket: u64,
+    task: u64,
     waker: Waker,
 }
 
 impl Mutex {
     /// A free lock.
     #[must_use]
-    pub const fn new(order: WakeOrder) -> Self {
-        let state = State { next_ticket: 0, holder: None, line: VecDeque::new() };
-        Self { order, state: Shared::new(state) }
+    pub fn new(tracker: &Tracker, order: WakeOrder) -> Self {
+        Self { order, state: Cell::default(), object: Object::new(tracker, "mutex") }
     }
 
     /// Waits for the lock. The place in the line is taken when the future is first polled.
@@ -53,17 +73,36 @@ impl Mutex {
     }
 
     fn release(&self) {
-        let next = self.state.write(|state| {
+        let next = self.change(|state| {
             let next = match self.order {
                 WakeOrder::FirstComeFirstServed => state.line.pop_front(),
                 WakeOrder::LastComeFirstServed => state.line.pop_back(),
             };
-            state.holder = next.as_ref().map(|waiter| waiter.ticket);
+            let holder = |waiter: &Waiter| Holder { ticket: waiter.ticket, task: waiter.task };
+            state.holder = next.as_ref().map(holder);
             next
         });
         if let Some(waiter) = next {
             waiter.waker.wake();
         }
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        self.object.access(WHOLE, Access::Write);
+        self.state.with(|state| {
+            let result = change(state);
+            self.object.holds(state);
+            result
+        })
+    }
+
+    /// Looks whether the lock was handed over. That is up to whoever held it, and nobody can take it
+    /// away any more; only whether somebody was overtaken depends on the line.
+    fn ask_again(&self, ticket: u64, waker: &Waker) -> Grant {
+        if self.order == WakeOrder::LastComeFirstServed {
+            self.object.access(WHOLE, Access::Read);
+        }
+        self.state.with(|state| state.ask_again(ticket, waker))
     }
 }
 
@@ -82,17 +121,19 @@ impl<'a> Future for Locking<'a> {
         let mutex = self.mutex;
         let waker = context.waker();
         let ticket = self.ticket;
-        let granted = mutex.state.write(|state| match ticket {
-            None => state.arrive(waker),
-            Some(ticket) => state.ask_again(ticket, waker),
-        });
+        let granted = match ticket {
+            None => mutex.change(|state| state.arrive(mutex.object.task(), waker)),
+            Some(ticket) => mutex.ask_again(ticket, waker),
+        };
         match granted {
             Grant::Held { overtook } => {
                 self.ticket = None;
+                mutex.object.learned(&overtook);
                 Poll::Ready(MutexGuard { mutex, overtook })
             }
             Grant::Waiting { ticket } => {
                 self.ticket = Some(ticket);
+                mutex.object.waits();
                 Poll::Pending
             }
         }
@@ -102,9 +143,9 @@ impl<'a> Future for Locking<'a> {
 impl Drop for Locking<'_> {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
-        let handed_to_us = self.mutex.state.write(|state| {
+        let handed_to_us = self.mutex.change(|state| {
             state.line.retain(|waiter| waiter.ticket != ticket);
-            state.holder == Some(ticket)
+            state.is_held_with(ticket)
         });
         if handed_to_us {
             self.mutex.release();
@@ -118,20 +159,24 @@ enum Grant {
 }
 
 impl State {
-    fn arrive(&mut self, waker: &Waker) -> Grant {
+    fn is_held_with(&self, ticket: u64) -> bool {
+        self.holder.is_some_and(|holder| holder.ticket == ticket)
+    }
+
+    fn arrive(&mut self, task: u64, waker: &Waker) -> Grant {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         if self.holder.is_none() {
             assert!(self.line.is_empty(), "a free lock has waiters");
-            self.holder = Some(ticket);
+            self.holder = Some(Holder { ticket, task });
             return Grant::Held { overtook: false };
         }
-        self.line.push_back(Waiter { ticket, waker: waker.clone() });
+        self.line.push_back(Waiter { ticket, task, waker: waker.clone() });
         Grant::Waiting { ticket }
     }
 
     fn ask_again(&mut self, ticket: u64, waker: &Waker) -> Grant {
-        if self.holder == Some(ticket) {
+        if self.is_held_with(ticket) {
             let overtook = self.line.iter().any(|waiter| waiter.ticket < ticket);
             return Grant::Held { overtook };
         }
@@ -171,7 +216,7 @@ mod tests {
 
     #[test]
     fn serves_in_order_of_arrival() {
-        let mutex = Mutex::new(WakeOrder::FirstComeFirstServed);
+        let mutex = Mutex::new(&Tracker::none(), WakeOrder::FirstComeFirstServed);
         let held = mutex.lock().now_or_never().unwrap();
         let mut second = mutex.lock();
         let mut third = mutex.lock();
@@ -187,7 +232,7 @@ mod tests {
 
     #[test]
     fn last_come_first_served_says_that_it_overtook() {
-        let mutex = Mutex::new(WakeOrder::LastComeFirstServed);
+        let mutex = Mutex::new(&Tracker::none(), WakeOrder::LastComeFirstServed);
         let held = mutex.lock().now_or_never().unwrap();
         let mut second = mutex.lock();
         let mut third = mutex.lock();
@@ -200,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_dropped_waiter_leaves_the_line_or_hands_on() {
-        let mutex = Mutex::new(WakeOrder::FirstComeFirstServed);
+        let mutex = Mutex::new(&Tracker::none(), WakeOrder::FirstComeFirstServed);
         let held = mutex.lock().now_or_never().unwrap();
         let mut second = mutex.lock();
         let mut third = mutex.lock();

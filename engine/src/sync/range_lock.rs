@@ -1,11 +1,14 @@
 //! Locks on byte ranges.
 
 use std::future::Future;
+use std::hash::{Hash, Hasher};
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::Shared;
+use super::cell::Cell;
+use super::track::{Access, Object, Tracker};
 use crate::units::ByteRange;
 
 /// Locks on byte ranges of one space.
@@ -16,13 +19,19 @@ use crate::units::ByteRange;
 /// range while holding one, nobody deadlocks.
 ///
 /// Cost: a list, scanned once per request and once per release. It holds the requests in flight.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct RangeLock {
-    state: Arc<Shared<State>>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: Cell<State>,
+    object: Object,
 }
 
 /// Whether a lock on a range admits others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LockMode {
     /// Together with other shared locks.
     Shared,
@@ -30,7 +39,8 @@ pub enum LockMode {
     Exclusive,
 }
 
-/// Names one request, also before it was made.
+/// Names one request, also before it was made. Only ever compared for equality, so that it does not
+/// matter in which order names were given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LockKey(u64);
 
@@ -47,13 +57,44 @@ struct Request {
     range: ByteRange,
     mode: LockMode,
     granted: bool,
+    task: u64,
     waker: Option<Waker>,
 }
 
 impl Request {
+    /// What making or ending the request does to its range: shared ones commute.
+    fn access(&self) -> Access {
+        match self.mode {
+            LockMode::Shared => Access::Add,
+            LockMode::Exclusive => Access::Write,
+        }
+    }
+
     fn conflicts(&self, range: ByteRange, mode: LockMode) -> bool {
         let exclusive = self.mode == LockMode::Exclusive || mode == LockMode::Exclusive;
         exclusive && self.range.overlaps(range)
+    }
+}
+
+/// The requests, each with those before it that it conflicts with: the order of the others means
+/// nothing.
+impl Hash for State {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let plain = |request: &Request| {
+            let shared = request.mode == LockMode::Shared;
+            (request.range.offset, request.range.len, shared, request.granted, request.task)
+        };
+        let mut described: Vec<_> = (0..self.requests.len())
+            .map(|position| {
+                let (earlier, rest) = self.requests.split_at(position);
+                let conflicts = |other: &&Request| other.conflicts(rest[0].range, rest[0].mode);
+                let mut before: Vec<_> = earlier.iter().filter(conflicts).map(plain).collect();
+                before.sort_unstable();
+                (plain(&rest[0]), before)
+            })
+            .collect();
+        described.sort_unstable();
+        described.hash(state);
     }
 }
 
@@ -88,14 +129,15 @@ impl State {
 impl RangeLock {
     /// Nothing locked.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(tracker: &Tracker) -> Self {
+        let object = Object::new(tracker, "range lock");
+        Self { inner: Arc::new(Inner { state: Cell::default(), object }) }
     }
 
     /// A name for a request that will be made later.
     #[must_use]
     pub fn new_key(&self) -> LockKey {
-        self.state.write(State::new_key)
+        self.inner.state.with(State::new_key)
     }
 
     /// Waits for `range`. The place in the line is taken **now**, not at the first poll.
@@ -103,11 +145,14 @@ impl RangeLock {
     /// # Panics
     /// If a request of this key exists already.
     pub fn lock(&self, key: LockKey, range: ByteRange, mode: LockMode) -> LockingRange {
-        self.state.write(|state| {
+        self.inner.change(|state, task| {
             assert!(state.position(key).is_none(), "one request per key");
-            state.requests.push(Request { key, range, mode, granted: false, waker: None });
+            let request = Request { key, range, mode, granted: false, task, waker: None };
+            let access = request.access();
+            state.requests.push(request);
             let last = state.requests.len() - 1;
             state.requests[last].granted = state.is_free(last);
+            Some((part(range), access))
         });
         LockingRange { guard: Some(RangeGuard { lock: self.clone(), key }) }
     }
@@ -115,36 +160,74 @@ impl RangeLock {
     /// An exclusive lock on `range`, if nobody holds or waits for any byte of it.
     #[must_use]
     pub fn try_exclusive(&self, range: ByteRange) -> Option<RangeGuard> {
-        let key = self.state.write(|state| {
+        let mut granted = None;
+        self.inner.change(|state, task| {
             if state.requests.iter().any(|request| request.range.overlaps(range)) {
-                return None;
+                return Some((part(range), Access::Read));
             }
             let key = state.new_key();
             let mode = LockMode::Exclusive;
-            state.requests.push(Request { key, range, mode, granted: true, waker: None });
-            Some(key)
-        })?;
-        Some(RangeGuard { lock: self.clone(), key })
+            state.requests.push(Request { key, range, mode, granted: true, task, waker: None });
+            granted = Some(key);
+            Some((part(range), Access::Write))
+        });
+        self.inner.object.learned(&granted.is_some());
+        granted.map(|key| RangeGuard { lock: self.clone(), key })
     }
 
     /// Makes the request of `key` exclude every **later** one that shares a byte with it. Those
     /// that were granted beside it keep their locks. Without such a request nothing happens.
     pub fn make_exclusive(&self, key: LockKey) {
-        self.state.write(|state| {
-            if let Some(position) = state.position(key) {
-                state.requests[position].mode = LockMode::Exclusive;
-            }
+        self.inner.change(|state, _| {
+            let position = state.position(key)?;
+            state.requests[position].mode = LockMode::Exclusive;
+            Some((part(state.requests[position].range), Access::Write))
         });
     }
 
     fn release(&self, key: LockKey) {
-        let wake = self.state.write(|state| {
+        let mut wake = Vec::new();
+        self.inner.change(|state, _| {
             let position = state.position(key).expect("a guard's request exists");
-            state.requests.remove(position);
-            state.grant()
+            let request = state.requests.remove(position);
+            wake = state.grant();
+            Some((part(request.range), request.access()))
         });
         wake.into_iter().for_each(Waker::wake);
     }
+}
+
+impl Inner {
+    /// Changes the requests; `change` gets the running task and says what it has accessed.
+    fn change(&self, change: impl FnOnce(&mut State, u64) -> Option<(Range<u64>, Access)>) {
+        let accessed = self.state.with(|state| {
+            let accessed = change(state, self.object.task());
+            self.object.holds(state);
+            accessed
+        });
+        if let Some((part, access)) = accessed {
+            self.object.access(part, access);
+        }
+    }
+
+    /// Whether the request of `key` is granted; what it waits for otherwise is the end of others.
+    fn is_granted(&self, key: LockKey, waker: Option<&Waker>) -> bool {
+        let (granted, range) = self.state.with(|state| {
+            let position = state.position(key).expect("a guard's request exists");
+            let request = &mut state.requests[position];
+            if let (false, Some(waker)) = (request.granted, waker) {
+                request.waker = Some(waker.clone());
+            }
+            (request.granted, request.range)
+        });
+        self.object.access(part(range), Access::Read);
+        granted
+    }
+}
+
+/// The part of the object that a range is: its bytes.
+fn part(range: ByteRange) -> Range<u64> {
+    range.offset..range.end()
 }
 
 /// Waits for a range; dropping it leaves the line.
@@ -159,10 +242,9 @@ impl LockingRange {
     #[must_use]
     pub fn is_granted(&self) -> bool {
         let guard = self.guard.as_ref().expect("not asked after it has completed");
-        guard.lock.state.read(|state| {
-            let position = state.position(guard.key).expect("a guard's request exists");
-            state.requests[position].granted
-        })
+        let granted = guard.lock.inner.is_granted(guard.key, None);
+        guard.lock.inner.object.learned(&granted);
+        granted
     }
 }
 
@@ -171,17 +253,12 @@ impl Future for LockingRange {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<RangeGuard> {
         let guard = self.guard.as_ref().expect("not polled after it has completed");
-        let granted = guard.lock.state.write(|state| {
-            let position = state.position(guard.key).expect("a guard's request exists");
-            let request = &mut state.requests[position];
-            if !request.granted {
-                request.waker = Some(context.waker().clone());
-            }
-            request.granted
-        });
-        if !granted {
+        let inner = &guard.lock.inner;
+        if !inner.is_granted(guard.key, Some(context.waker())) {
+            inner.object.waits();
             return Poll::Pending;
         }
+        inner.object.learned(&true);
         Poll::Ready(self.guard.take().expect("checked above"))
     }
 }
@@ -210,7 +287,7 @@ mod tests {
 
     /// Makes the requests in order, and says which are granted at once.
     fn check(requests: &[(u64, u64, LockMode)], expected: &[bool]) {
-        let lock = RangeLock::new();
+        let lock = RangeLock::new(&Tracker::none());
         let mut made = Vec::new();
         for &(start, end, mode) in requests {
             made.push(lock.lock(lock.new_key(), ByteRange::between(start, end), mode));
@@ -240,7 +317,7 @@ mod tests {
 
     #[test]
     fn releases_and_dropped_waiters_let_the_next_in() {
-        let lock = RangeLock::new();
+        let lock = RangeLock::new(&Tracker::none());
         let range = ByteRange::new(0, 8);
         let first = lock.lock(lock.new_key(), range, EXCLUSIVE).now_or_never().unwrap();
         let mut second = lock.lock(lock.new_key(), range, EXCLUSIVE);
@@ -256,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_request_made_exclusive_shuts_out_later_ones_only() {
-        let lock = RangeLock::new();
+        let lock = RangeLock::new(&Tracker::none());
         let range = ByteRange::new(0, 8);
         let key = lock.new_key();
         lock.make_exclusive(key);
@@ -277,7 +354,7 @@ mod tests {
         let shapes = [(0, 4, SHARED), (2, 6, EXCLUSIVE), (3, 8, SHARED), (0, 8, EXCLUSIVE)];
         for code in 0..shapes.len().pow(3) {
             for first_out in 0..3 {
-                let lock = RangeLock::new();
+                let lock = RangeLock::new(&Tracker::none());
                 let chosen: Vec<_> =
                     (0..3).map(|n| shapes[code / shapes.len().pow(n) % shapes.len()]).collect();
                 let mut made: Vec<Option<LockingRange>> = chosen

@@ -1,5 +1,6 @@
 //! Tests of the engine through its public interface.
 
+mod cell;
 mod check;
 mod create;
 mod grow;

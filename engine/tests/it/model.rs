@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plugpull_engine::sync::Shared;
+use crate::cell::Cell;
 
 /// Content of a sector: which guest address it was written to, and by which write. The base has
 /// serial 1; 0 is a sector of zeros.
@@ -55,7 +55,7 @@ struct State {
 /// The model, shared by the clients.
 #[derive(Clone)]
 pub(crate) struct Model {
-    state: Arc<Shared<State>>,
+    state: Arc<Cell<State>>,
 }
 
 /// When a request began.
@@ -91,7 +91,7 @@ impl Model {
     pub(crate) fn new(values: impl Iterator<Item = Value>) -> Self {
         let sector = |value| Sector { live: value, initial: vec![value], writes: Vec::new() };
         let state = State { sectors: values.map(sector).collect(), ..State::default() };
-        Self { state: Arc::new(Shared::new(state)) }
+        Self { state: Arc::new(Cell::new(state)) }
     }
 
     fn tick(state: &mut State) -> u64 {
@@ -101,18 +101,18 @@ impl Model {
 
     /// A serial that no other write has.
     pub(crate) fn new_serial(&self) -> u64 {
-        self.state.write(|state| {
+        self.state.with(|state| {
             state.serials += 1;
             1 + state.serials
         })
     }
 
     pub(crate) fn begin(&self) -> Begun {
-        Begun(self.state.write(Self::tick))
+        Begun(self.state.with(Self::tick))
     }
 
     pub(crate) fn begin_write(&self, first: u64, values: &[Value]) -> Begun {
-        self.state.write(|state| {
+        self.state.with(|state| {
             let submitted = Self::tick(state);
             for (at, &value) in (usize::try_from(first).unwrap()..).zip(values) {
                 let write = Write { value, submitted, ended: None, succeeded: false };
@@ -123,7 +123,7 @@ impl Model {
     }
 
     pub(crate) fn end_write(&self, first: u64, values: &[Value], succeeded: bool) {
-        self.state.write(|state| {
+        self.state.with(|state| {
             let now = Self::tick(state);
             for (at, value) in (usize::try_from(first).unwrap()..).zip(values) {
                 let writes = &mut state.sectors[at].writes;
@@ -135,12 +135,12 @@ impl Model {
     }
 
     pub(crate) fn end_flush(&self, begun: Begun) {
-        self.state.write(|state| state.flushed = state.flushed.max(begun.0));
+        self.state.with(|state| state.flushed = state.flushed.max(begun.0));
     }
 
     /// Checks what a read that began at `begun` has returned.
     pub(crate) fn check_read(&self, begun: Begun, first: u64, bytes: &[u8]) {
-        self.state.read(|state| {
+        self.state.with(|state| {
             for (at, sector) in (usize::try_from(first).unwrap()..).zip(bytes.chunks(512)) {
                 let model = &state.sectors[at];
                 let allowed = model.candidates(&[model.live], begun.0);
@@ -152,7 +152,7 @@ impl Model {
 
     /// Checks the whole disk after a power cut; what it holds is what it holds from now on.
     pub(crate) fn check_recovered(&self, bytes: &[u8]) {
-        self.state.write(|state| {
+        self.state.with(|state| {
             let flushed = state.flushed;
             for (at, sector) in bytes.chunks(512).enumerate() {
                 let model = &mut state.sectors[at];
@@ -171,7 +171,7 @@ impl Model {
     /// Checks the whole disk after a new open without a power cut. Unless the image was `closed`,
     /// it holds what a power cut could have left, and a later one may still bring back the rest.
     pub(crate) fn check_reopened(&self, bytes: &[u8], closed: bool) {
-        self.state.write(|state| {
+        self.state.with(|state| {
             let (now, flushed) = (state.now + 1, state.flushed);
             for (at, sector) in bytes.chunks(512).enumerate() {
                 let model = &mut state.sectors[at];

@@ -13,10 +13,11 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use plugpull_engine::runtime::BoxTask;
-use plugpull_engine::sync::Shared;
 use plugpull_engine::{
     Disk, DiskError, DiskErrorKind, DiskProperties, IoFuture, Runtime, WriteFlags,
 };
+
+use crate::cell::Cell;
 
 /// A stream of numbers from a seed (splitmix64).
 #[derive(Debug, Clone)]
@@ -46,7 +47,7 @@ impl Numbers {
 
 #[derive(Clone)]
 pub(crate) struct World {
-    state: Arc<Shared<State>>,
+    state: Arc<Cell<State>>,
 }
 
 struct State {
@@ -55,7 +56,7 @@ struct State {
     tasks: Vec<Option<Task>>,
     disks: Vec<DiskState>,
     pending: Vec<Pending>,
-    timers: Vec<(Duration, Arc<Shared<Slot<()>>>)>,
+    timers: Vec<(Duration, Arc<Cell<Slot<()>>>)>,
     events: BTreeMap<&'static str, u64>,
     /// One request in this many fails; 0 for none.
     fail_one_in: u64,
@@ -82,18 +83,18 @@ struct Slot<T> {
 }
 
 impl<T> Slot<T> {
-    fn new() -> Arc<Shared<Self>> {
-        Arc::new(Shared::new(Self { value: None, waker: None }))
+    fn new() -> Arc<Cell<Self>> {
+        Arc::new(Cell::new(Self { value: None, waker: None }))
     }
 }
 
-struct Arrival<T>(Arc<Shared<Slot<T>>>);
+struct Arrival<T>(Arc<Cell<Slot<T>>>);
 
 impl<T> Future for Arrival<T> {
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        self.0.write(|slot| match slot.value.take() {
+        self.0.with(|slot| match slot.value.take() {
             Some(value) => Poll::Ready(value),
             None => {
                 slot.waker = Some(context.waker().clone());
@@ -103,8 +104,8 @@ impl<T> Future for Arrival<T> {
     }
 }
 
-fn arrive<T>(slot: &Shared<Slot<T>>, value: T) {
-    let waker = slot.write(|slot| {
+fn arrive<T>(slot: &Cell<Slot<T>>, value: T) {
+    let waker = slot.with(|slot| {
         slot.value = Some(value);
         slot.waker.take()
     });
@@ -118,7 +119,7 @@ type Answer = Result<Vec<u8>, DiskError>;
 struct Pending {
     disk: usize,
     op: Op,
-    slot: Arc<Shared<Slot<Answer>>>,
+    slot: Arc<Cell<Slot<Answer>>>,
 }
 
 enum Op {
@@ -250,7 +251,7 @@ impl DiskState {
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
-            state: Arc::new(Shared::new(State {
+            state: Arc::new(Cell::new(State {
                 numbers: Numbers(seed),
                 now: Duration::ZERO,
                 tasks: Vec::new(),
@@ -265,11 +266,11 @@ impl World {
     }
 
     pub(crate) fn fail_one_in(&self, n: u64) {
-        self.state.write(|state| state.fail_one_in = n);
+        self.state.with(|state| state.fail_one_in = n);
     }
 
     pub(crate) fn add_disk(&self, bytes: Vec<u8>, zero_init: bool) -> Arc<dyn Disk> {
-        let disk = self.state.write(|state| {
+        let disk = self.state.with(|state| {
             state.disks.push(DiskState {
                 properties: DiskProperties {
                     sector_len: 512,
@@ -292,27 +293,27 @@ impl World {
     }
 
     pub(crate) fn visible(&self, disk: usize) -> Vec<u8> {
-        self.state.read(|state| state.disks[disk].visible.clone())
+        self.state.with(|state| state.disks[disk].visible.clone())
     }
 
     /// What every disk holds after a power cut now.
     pub(crate) fn cut_power(&self) -> Vec<Vec<u8>> {
-        self.state.write(|state| {
+        self.state.with(|state| {
             let State { disks, numbers, .. } = state;
             disks.iter().map(|disk| disk.cut_power(numbers)).collect()
         })
     }
 
     pub(crate) fn events(&self) -> BTreeMap<&'static str, u64> {
-        self.state.read(|state| state.events.clone())
+        self.state.with(|state| state.events.clone())
     }
 
     pub(crate) fn number(&self, below: u64) -> u64 {
-        self.state.write(|state| state.numbers.below(below))
+        self.state.with(|state| state.numbers.below(below))
     }
 
     pub(crate) fn completions(&self) -> u64 {
-        self.state.read(|state| state.completions)
+        self.state.with(|state| state.completions)
     }
 
     /// Runs `main` and everything it spawns.
@@ -321,18 +322,18 @@ impl World {
         cut_after: Option<u64>,
         main: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
-        let result = Arc::new(Shared::new(None));
+        let result = Arc::new(Cell::new(None));
         let place = Arc::clone(&result);
         self.spawn(
             "main",
             Box::pin(async move {
                 let value = main.await;
-                place.write(|place| *place = Some(value));
+                place.with(|place| *place = Some(value));
             }),
         );
         let limit = cut_after.map(|count| self.completions() + count);
         loop {
-            if let Some(value) = result.write(Option::take) {
+            if let Some(value) = result.with(Option::take) {
                 return Some(value);
             }
             if limit.is_some_and(|limit| self.completions() >= limit) {
@@ -344,7 +345,7 @@ impl World {
 
     /// Runs background tasks until nothing is left to do.
     pub(crate) fn settle(&self) {
-        while self.state.read(|state| state.tasks.iter().any(Option::is_some)) {
+        while self.state.with(|state| state.tasks.iter().any(Option::is_some)) {
             self.step();
         }
     }
@@ -361,7 +362,7 @@ impl World {
     }
 
     fn poll_a_task(&self) -> bool {
-        let taken = self.state.write(|state| {
+        let taken = self.state.with(|state| {
             let ready: Vec<usize> = (0..state.tasks.len())
                 .filter(|&at| {
                     let task = state.tasks[at].as_ref();
@@ -379,13 +380,13 @@ impl World {
         task.ready.0.store(false, Ordering::Relaxed);
         let waker = Waker::from(Arc::clone(&task.ready));
         if task.future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-            self.state.write(|state| state.tasks[at] = Some(task));
+            self.state.with(|state| state.tasks[at] = Some(task));
         }
         true
     }
 
     fn complete_a_request(&self) -> bool {
-        let done = self.state.write(|state| {
+        let done = self.state.with(|state| {
             if state.pending.is_empty() {
                 return None;
             }
@@ -403,7 +404,7 @@ impl World {
     }
 
     fn fire_a_timer(&self) -> bool {
-        let slot = self.state.write(|state| {
+        let slot = self.state.with(|state| {
             let first = (0..state.timers.len()).min_by_key(|&at| state.timers[at].0)?;
             let (time, slot) = state.timers.remove(first);
             state.now = state.now.max(time);
@@ -417,7 +418,7 @@ impl World {
     fn submit(&self, disk: usize, op: Op) -> Arrival<Answer> {
         let slot = Slot::new();
         let pending = Pending { disk, op, slot: Arc::clone(&slot) };
-        self.state.write(|state| state.pending.push(pending));
+        self.state.with(|state| state.pending.push(pending));
         Arrival(slot)
     }
 }
@@ -448,16 +449,16 @@ fn perform(disk: &mut DiskState, op: Op, fails: bool, numbers: &mut Numbers) -> 
 impl Runtime for World {
     fn spawn(&self, _name: &'static str, future: BoxTask) {
         let ready = Arc::new(Ready(AtomicBool::new(true)));
-        self.state.write(|state| state.tasks.push(Some(Task { future, ready })));
+        self.state.with(|state| state.tasks.push(Some(Task { future, ready })));
     }
 
     fn now(&self) -> Duration {
-        self.state.read(|state| state.now)
+        self.state.with(|state| state.now)
     }
 
     fn sleep(&self, duration: Duration) -> BoxTask {
         let slot = Slot::new();
-        self.state.write(|state| state.timers.push((state.now + duration, Arc::clone(&slot))));
+        self.state.with(|state| state.timers.push((state.now + duration, Arc::clone(&slot))));
         Box::pin(Arrival(slot))
     }
 
@@ -466,7 +467,7 @@ impl Runtime for World {
     }
 
     fn event(&self, event: &'static str) {
-        self.state.write(|state| *state.events.entry(event).or_default() += 1);
+        self.state.with(|state| *state.events.entry(event).or_default() += 1);
     }
 }
 
@@ -477,7 +478,7 @@ struct WorldDisk {
 
 impl WorldDisk {
     fn with<R>(&self, change: impl FnOnce(&mut DiskState) -> R) -> R {
-        self.world.state.write(|state| change(&mut state.disks[self.disk]))
+        self.world.state.with(|state| change(&mut state.disks[self.disk]))
     }
 
     fn unit(&self, op: Op) -> IoFuture<()> {

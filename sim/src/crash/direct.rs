@@ -22,13 +22,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use plugpull_engine::runtime::BoxTask;
-use plugpull_engine::sync::Shared;
 use plugpull_engine::{Disk, DiskProperties, IoFuture, Runtime, WriteFlags};
 
 use crate::crash::lazy::{CrashPoint, LazyDisks};
 use crate::crash::path::Path;
 use crate::disk::{CrashSpace, Image, Op, Reply, RequestId};
-use crate::exec::TaskId;
+use crate::exec::{Cell, TaskId};
 
 /// Disk requests that one run may make before it counts as endless.
 pub const REQUESTS_MAX: u32 = 1_000_000;
@@ -47,7 +46,7 @@ pub struct Stuck {
 /// A set of disks that answer at once, and the runtime of the code that uses them.
 #[derive(Clone)]
 pub struct DirectWorld {
-    state: Arc<Shared<State>>,
+    state: Arc<Cell<State>>,
 }
 
 struct State {
@@ -87,13 +86,13 @@ impl DirectWorld {
             now: Duration::ZERO,
             deadlines: BTreeSet::new(),
         };
-        Self { state: Arc::new(Shared::new(state)) }
+        Self { state: Arc::new(Cell::new(state)) }
     }
 
     /// Handles of the disks, in order.
     #[must_use]
     pub fn disks(&self) -> Vec<Arc<dyn Disk>> {
-        let count = self.state.write(|state| state.disks.count());
+        let count = self.state.with(|state| state.disks.count());
         (0..count)
             .map(|index| Arc::new(DirectDisk { world: self.handle(), index }) as Arc<dyn Disk>)
             .collect()
@@ -107,7 +106,7 @@ impl DirectWorld {
 
     /// Uses the disks between two runs.
     pub fn with_disks<R>(&self, used: impl FnOnce(&mut LazyDisks) -> R) -> R {
-        self.state.write(|state| used(&mut state.disks))
+        self.state.with(|state| used(&mut state.disks))
     }
 
     /// Crash points noted from now on carry this number.
@@ -141,7 +140,7 @@ impl DirectWorld {
     /// Completes every request in flight. Nobody waits for one when a run has ended, so that what
     /// follows, and may be tried in several ways, does not depend on when they end.
     pub fn settle(&self) {
-        self.state.write(|state| {
+        self.state.with(|state| {
             if let Some(last) = state.in_flight.back().map(|last| last.number) {
                 let reply = state.complete_until(last);
                 state.replies.insert(last, reply);
@@ -158,7 +157,7 @@ impl DirectWorld {
     /// The named events reported so far.
     #[must_use]
     pub fn events(&self) -> BTreeSet<&'static str> {
-        self.state.write(|state| state.events.clone())
+        self.state.with(|state| state.events.clone())
     }
 
     /// Whether any disk was changed.
@@ -182,7 +181,7 @@ impl DirectWorld {
         let waker = Waker::from(flag.clone());
         let mut context = Context::from_waker(&waker);
         let mut value = None;
-        self.state.write(State::begin_run);
+        self.state.with(State::begin_run);
         for _ in 0..TURNS_MAX {
             flag.0.store(false, Ordering::Relaxed);
             if value.is_none()
@@ -206,9 +205,9 @@ impl DirectWorld {
 
     /// Lets every task run once; whether that spawned more.
     fn poll_tasks(&self, context: &mut Context<'_>) -> bool {
-        let mut tasks = self.state.write(|state| std::mem::take(&mut state.spawned));
+        let mut tasks = self.state.with(|state| std::mem::take(&mut state.spawned));
         tasks.retain_mut(|task| task.as_mut().poll(context).is_pending());
-        self.state.write(|state| {
+        self.state.with(|state| {
             let more = !state.spawned.is_empty();
             tasks.append(&mut state.spawned);
             state.spawned = tasks;
@@ -218,7 +217,7 @@ impl DirectWorld {
 
     /// Moves the clock to the next deadline; false if there is none.
     fn advance_clock(&self) -> bool {
-        self.state.write(|state| match state.deadlines.pop_first() {
+        self.state.with(|state| match state.deadlines.pop_first() {
             Some(deadline) => {
                 state.now = state.now.max(deadline);
                 true
@@ -228,7 +227,7 @@ impl DirectWorld {
     }
 
     fn stuck(&self) -> Stuck {
-        let reason = if self.state.write(|state| state.requests > state.requests_end) {
+        let reason = if self.state.with(|state| state.requests > state.requests_end) {
             format!("no end after {REQUESTS_MAX} disk requests")
         } else {
             "waits for something, with nothing in flight and nothing left to run".to_owned()
@@ -291,13 +290,13 @@ impl Wake for WokenFlag {
 /// alive.
 #[derive(Clone)]
 struct Handle {
-    state: Weak<Shared<State>>,
+    state: Weak<Cell<State>>,
 }
 
 impl Handle {
     /// Uses the world, if it is still there: destructors may run after it.
     fn with<R>(&self, used: impl FnOnce(&mut State) -> R) -> Option<R> {
-        self.state.upgrade().map(|state| state.write(used))
+        self.state.upgrade().map(|state| state.with(used))
     }
 }
 

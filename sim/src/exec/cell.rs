@@ -1,4 +1,5 @@
-//! Where an execution keeps what its tasks, wakers and requests share.
+//! Where an execution keeps what its tasks, wakers and requests share, and the harness what its
+//! clients share. None of it is state of an engine.
 
 #![expect(clippy::disallowed_types, reason = "the one lock below engine::sync: wakers need it")]
 
@@ -9,10 +10,10 @@ use std::sync::{Mutex, TryLockError};
 /// One execution has one thread, so the lock is always free; a caller that finds it taken has
 /// called back into the executor from inside the executor.
 #[derive(Debug, Default)]
-pub(super) struct Cell<T>(Mutex<T>);
+pub(crate) struct Cell<T>(Mutex<T>);
 
 impl<T> Cell<T> {
-    pub(super) fn new(value: T) -> Self {
+    pub(crate) fn new(value: T) -> Self {
         Self(Mutex::new(value))
     }
 
@@ -21,7 +22,7 @@ impl<T> Cell<T> {
     ///
     /// # Panics
     /// If called from inside `look`.
-    pub(super) fn with<R>(&self, look: impl FnOnce(&mut T) -> R) -> R {
+    pub(crate) fn with<R>(&self, look: impl FnOnce(&mut T) -> R) -> R {
         let mut guard = match self.0.try_lock() {
             Ok(guard) => guard,
             // A panic of the engine that came through here ends the execution, which says so.

@@ -38,6 +38,7 @@ mod world;
 
 pub use access::Footprint;
 pub(crate) use access::{Accessed, Object};
+pub(crate) use cell::Cell;
 pub use choice::{ChoiceKind, ChoicePoint, Trace, TracedChoice};
 pub use end::{Hang, Panicked, Step, Waiting};
 pub use identity::{Name, TaskId};

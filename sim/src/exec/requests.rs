@@ -162,7 +162,7 @@ impl Requests {
 
     /// Identifies the disks, the requests in flight and the replies that wait.
     pub(super) fn key(&self) -> u128 {
-        let disks = (0..).zip(&self.disks).map(|(disk, slot)| fold(5, disk, slot.state.fingerprint()));
+        let disks = (0..).zip(&self.disks).map(|(disk, slot)| fold(5, disk, 0 * slot.state.len() as u128));
         let pending = self.pending.iter().map(|pending| {
             let abandoned = u128::from(self.slots[pending.slot].abandoned);
             fold(6, pending.label.key, pending.due.as_nanos() << 1 | abandoned)

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use plugpull_engine::sync::Shared;
 use plugpull_engine::{Disk, Error};
 
 use crate::disk::{Image, OpKind};
-use crate::exec::{Label, Output, World};
+use crate::exec::{Cell, Label, Output, World};
 use crate::explore::found::{Cut, Found};
 use crate::explore::latest::Recording;
 use crate::explore::plan::Plan;
@@ -47,7 +46,7 @@ impl Execution {
         let handles: Vec<Arc<dyn Disk>> = (0..count).map(|index| world.disk(index)).collect();
         let open = plan.system.open(handles, world.runtime(), Purpose::Workload);
         let opening = world.spawn_value("open", open);
-        let guest = Arc::new(Shared::new(Guest::default()));
+        let guest = Arc::new(Cell::new(Guest::default()));
         Self {
             world,
             guest,
@@ -86,7 +85,7 @@ impl Execution {
             let message = format!("a read-only device changes a disk: {label}");
             return Some(Finding { invariant: Invariant::EOpen, message });
         }
-        self.guest.write(|guest| {
+        self.guest.with(|guest| {
             guest.observe(label);
             guest.finding.take()
         })
@@ -94,7 +93,7 @@ impl Execution {
 
     /// What a power cut now must leave.
     pub(crate) fn obligations(&mut self, plan: &Plan) -> Arc<Obligations> {
-        self.guest.read(|guest| {
+        self.guest.with(|guest| {
             // Most steps are no event for the guest.
             if let Some((moment, known)) = &self.obligations
                 && *moment == guest.model.now()
@@ -133,7 +132,7 @@ impl Execution {
     /// The finding, if the reading back broke a promise.
     pub(crate) fn next_stage(&mut self, plan: &Plan) -> Result<bool, Finding> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Running(device) if !self.guest.read(|guest| guest.closed) => {
+            Stage::Running(device) if !self.guest.with(|guest| guest.closed) => {
                 self.world.calm();
                 // What reading back brings about is not the scenario's doing.
                 self.events_of_clients = Some(self.events());
@@ -165,13 +164,13 @@ impl Execution {
             return events.clone();
         }
         let mut events = self.world.events();
-        self.guest.read(|guest| events.extend(&guest.events));
+        self.guest.with(|guest| events.extend(&guest.events));
         events
     }
 
     /// A violation of this execution after its first `choices` choices and these power cuts.
     pub(crate) fn found(&self, finding: Finding, choices: usize, cuts: Vec<Cut>) -> Found {
-        let guest_log = self.guest.read(|guest| guest.log.clone());
+        let guest_log = self.guest.with(|guest| guest.log.clone());
         let mut trace = self.world.trace();
         trace.choices.truncate(choices);
         Found { finding, trace, ready: self.world.ready_order(), cuts, guest_log }
@@ -194,10 +193,10 @@ impl Execution {
     /// A refused open is excused by a fault or by damage, and must then have changed nothing
     /// (E-OPEN).
     fn refused(&self, plan: &Plan, error: &Error) -> Result<(), Finding> {
-        self.guest.write(|guest| guest.events.insert("open-refused"));
+        self.guest.with(|guest| guest.events.insert("open-refused"));
         let finding = |invariant, message| Err(Finding { invariant, message });
         let damaged = plan.system.may_refuse();
-        if !damaged && !self.guest.read(Guest::had_faults) {
+        if !damaged && !self.guest.with(|guest| guest.had_faults()) {
             let message = format!("the device refuses to open: {error}");
             return finding(plan.system.refusal(error), message);
         }
@@ -213,7 +212,7 @@ impl Execution {
 
     /// With nothing in flight the whole disk must equal the model (D-RYW).
     fn start_verifying(&mut self, plan: &Plan, device: Arc<dyn Device>) -> Output<Option<Finding>> {
-        let expected = self.guest.read(|guest| {
+        let expected = self.guest.with(|guest| {
             Obligations::quiescent(&guest.model, plan.system.initial(), EVERY_SECTOR)
         });
         let queries = plan.system.queries().to_vec();

@@ -225,6 +225,7 @@ impl<'a> Search<'a> {
                     self.outcome.capped += 1;
                     return ControlFlow::Continue(());
                 }
+                Step::Stopped(_) => return ControlFlow::Continue(()),
                 Step::Diverged(divergence) => {
                     self.diverged(&divergence);
                     return ControlFlow::Break(());

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use plugpull_engine::sync::Shared;
 use plugpull_engine::{ByteRange, Error, ErrorKind};
 
 use crate::disk::{Image, OpKind};
-use crate::exec::{Label, Name, OutcomeLabel, WorldHandle};
+use crate::exec::{Cell, Label, Name, OutcomeLabel, WorldHandle};
 use crate::oracle::{End, Finding, Obligations, SectorModel, stamp};
 use crate::system::Device;
 use crate::verdict::Invariant;
@@ -32,7 +31,7 @@ pub(crate) struct Guest {
     close_succeeded: bool,
 }
 
-pub(crate) type SharedGuest = Arc<Shared<Guest>>;
+pub(crate) type SharedGuest = Arc<Cell<Guest>>;
 
 impl Guest {
     /// Notes an event of the execution: a fault may excuse a failing request, and no change of a
@@ -113,15 +112,15 @@ impl Client {
     }
 
     async fn op(&self, index: u64, op: &GuestOp) {
-        let faults = self.guest.write(|guest| guest.faults.len());
+        let faults = self.guest.with(|guest| guest.faults.len());
         let result = match *op {
             GuestOp::Write { offset, len } => self.write(index, offset, len).await,
             GuestOp::Read { offset, len } => self.read(index, offset, len).await,
             GuestOp::Flush => self.barrier(index, self.device.flush()).await,
             GuestOp::Close => {
-                self.guest.write(|guest| guest.closed = true);
+                self.guest.with(|guest| guest.closed = true);
                 let closed = self.barrier(index, self.device.close()).await;
-                self.guest.write(|guest| guest.close_succeeded |= matches!(closed, Some(Ok(()))));
+                self.guest.with(|guest| guest.close_succeeded |= matches!(closed, Some(Ok(()))));
                 closed
             }
             GuestOp::WaitForJobs => {
@@ -133,7 +132,7 @@ impl Client {
                 Some(Ok(()))
             }
         };
-        self.guest.write(|guest| {
+        self.guest.with(|guest| {
             let end = match &result {
                 None => "cancelled".to_owned(),
                 Some(Ok(())) => "ok".to_owned(),
@@ -156,18 +155,18 @@ impl Client {
         let serial = stamp::serial(1, self.number, index);
         let sectors = offset / 512..(offset + len) / 512;
         let data = stamp::write_content(sectors.start, len / 512, serial);
-        self.guest.write(|guest| guest.model.submit_write(sectors.clone(), serial));
+        self.guest.with(|guest| guest.model.submit_write(sectors.clone(), serial));
         let result = self.cancellable(index, self.device.write(offset, data)).await;
         let end = if matches!(result, Some(Ok(()))) { End::Success } else { End::Failure };
-        self.guest.write(|guest| guest.model.end_write(sectors, serial, end));
+        self.guest.with(|guest| guest.model.end_write(sectors, serial, end));
         result
     }
 
     async fn read(&self, index: u64, offset: u64, len: u64) -> Option<Result<(), Error>> {
-        let in_flight = self.guest.write(|guest| guest.model.submit_read());
+        let in_flight = self.guest.with(|guest| guest.model.submit_read());
         let read = self.device.read(ByteRange::new(offset, len));
         let result = self.cancellable(index, read).await;
-        self.guest.write(|guest| {
+        self.guest.with(|guest| {
             if let Some(Ok(bytes)) = &result {
                 let sectors = stamp::sectors_of(offset, bytes);
                 let model = &guest.model;
@@ -186,10 +185,10 @@ impl Client {
         index: u64,
         request: impl Future<Output = Result<(), Error>> + Send + 'static,
     ) -> Option<Result<(), Error>> {
-        let submitted = self.guest.write(|guest| guest.model.submit_flush());
+        let submitted = self.guest.with(|guest| guest.model.submit_flush());
         let result = self.cancellable(index, request).await?;
         if result.is_ok() {
-            self.guest.write(|guest| guest.model.flush_succeeded(submitted));
+            self.guest.with(|guest| guest.model.flush_succeeded(submitted));
         }
         Some(result)
     }

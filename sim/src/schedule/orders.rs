@@ -8,7 +8,7 @@
 
 use super::{Divergence, Mismatch, Progress, Strategy};
 use crate::exec::{ChoicePoint, Footprint, Label, MadeStep, Noted};
-use crate::orders::{Engine, Moment, NotRepeated, Pick, Ran};
+use crate::orders::{Engine, Moment, NotRepeated, Pick, Ran, Stop};
 
 /// See the module.
 #[derive(Debug)]
@@ -50,9 +50,9 @@ impl<E: Engine<u64, Footprint>> Orders<E> {
     }
 
     /// Tells the engine of the event that has come to its end.
-    fn close(&mut self) -> Result<(), NotRepeated> {
-        let Some(Open { steps }) = self.open.take() else { return Ok(()) };
-        let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return Ok(()) };
+    fn close(&mut self) -> Result<Option<Stop>, NotRepeated> {
+        let Some(Open { steps }) = self.open.take() else { return Ok(None) };
+        let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return Ok(None) };
         let footprint = match &*steps {
             [only] => only.footprint.clone(),
             several => Footprint::union(several.iter().map(|step| &step.footprint)),
@@ -70,7 +70,9 @@ impl<E: Engine<u64, Footprint>> Orders<E> {
         if self.macro_step && self.open.is_some() && matches!(point.options, [Label::Poll(_)]) {
             return Ok(Pick::Run(0));
         }
-        self.close()?;
+        if let Some(stop) = self.close()? {
+            return Ok(Pick::Stop(stop));
+        }
         self.enabled.clear();
         for label in point.options {
             let process = label.process();
@@ -130,7 +132,7 @@ impl<E: Engine<u64, Footprint> + Send> Strategy for Orders<E> {
     }
 
     fn end(&mut self) -> Result<(), Box<Divergence>> {
-        self.close().and_then(|()| self.engine.end()).map_err(diverged)
+        self.close().and_then(|_| self.engine.end()).map_err(diverged)
     }
 
     fn first_new_step(&self) -> usize {
@@ -143,5 +145,5 @@ impl<E: Engine<u64, Footprint> + Send> Strategy for Orders<E> {
 }
 
 fn diverged(NotRepeated { step, what }: NotRepeated) -> Box<Divergence> {
-    Box::new(Divergence { choice: step, step: Some(step), mismatch: Mismatch::Step(what) })
+    Box::new(Divergence { choice: step, step: Some(step), mismatch: Mismatch::Event(what) })
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::future::{join, select};
 use futures_util::stream::FuturesUnordered;
-use plugpull_engine::sync::Shared;
+use plugpull_engine::sync::{Shared, Tracker};
 use plugpull_engine::{Disk, Runtime, WriteFlags};
 use proptest::prelude::{Just, ProptestConfig, any, prop_assert, prop_oneof, proptest};
 use proptest::strategy::Strategy as _;
@@ -70,10 +70,15 @@ struct Toy {
 }
 
 /// What the tasks share.
-#[derive(Default)]
 struct Commons {
     writes: Shared<u64>,
     acks: Shared<u64>,
+}
+
+impl Commons {
+    fn new(tracker: &Tracker) -> Self {
+        Self { writes: Shared::new(tracker, 0), acks: Shared::new(tracker, 0) }
+    }
 }
 
 struct ToyTask {
@@ -95,7 +100,7 @@ impl Toy {
         let image = Image::zeroed(4 * 512);
         let disks = self.specs().map(|spec| (spec, image.clone(), FaultPlan::default())).collect();
         let mut world = World::new(disks, WorldOptions { ready, ..WorldOptions::default() });
-        let commons = Arc::new(Commons::default());
+        let commons = Arc::new(Commons::new(&Tracker::none()));
         for (number, ops) in self.tasks.iter().enumerate() {
             let (disks, runtime) = ([world.disk(0), world.disk(1)], world.runtime());
             let task = ToyTask { number, disks, runtime, commons: Arc::clone(&commons) };

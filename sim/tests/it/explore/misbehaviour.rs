@@ -114,7 +114,7 @@ fn a_recovery_that_sleeps_or_yields_for_ever_does_not_end() {
                 runtime.sleep(Duration::from_millis(1)).await;
             }
         }
-        Ok(Blocks::new(disk, Flaw::None, None))
+        Ok(Blocks::new(&runtime.tracker(), disk, Flaw::None, None))
     });
     let result = explored(sleeps, &clients([]));
     let violation = violated(&result, Invariant::LProg);

@@ -180,7 +180,7 @@ fn a_joint_oracle_that_is_too_large_hides_no_content() {
 #[test]
 fn a_content_that_comes_back_is_one_option_and_hides_no_other() {
     let toy = |flawed: bool| {
-        Toy::new(1, 2, move |disk, _, purpose| async move {
+        Toy::new(1, 2, move |disk, runtime, purpose| async move {
             let marked = disk.number(1).await? == 1;
             if purpose == Purpose::Workload {
                 for mark in [1, 0, 1, 0] {
@@ -188,7 +188,7 @@ fn a_content_that_comes_back_is_one_option_and_hides_no_other() {
                 }
             }
             let damage = (flawed && marked).then_some(0);
-            Ok(Blocks::new(disk, Flaw::None, damage))
+            Ok(Blocks::new(&runtime.tracker(), disk, Flaw::None, damage))
         })
     };
     let mut exploration = clients(["read 0 512"]);

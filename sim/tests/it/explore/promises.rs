@@ -84,7 +84,7 @@ fn power_is_cut_inside_recovery() {
 #[test]
 fn recovery_is_cut_as_often_as_asked_for() {
     let attempts = || {
-        Toy::new(1, 2, |disk, _, _| async move {
+        Toy::new(1, 2, |disk, runtime, _| async move {
             let attempts = disk.number(1).await?;
             if attempts == 3 {
                 return Err(Error::corrupt("attempts", "are fewer than three", attempts));
@@ -93,7 +93,7 @@ fn recovery_is_cut_as_often_as_asked_for() {
                 disk.set_number(1, attempts).await?;
                 disk.flush().await?;
             }
-            Ok(Blocks::new(disk, Flaw::None, None))
+            Ok(Blocks::new(&runtime.tracker(), disk, Flaw::None, None))
         })
     };
     let mut exploration = clients(["read 0 512"]);
@@ -131,13 +131,13 @@ fn a_failing_request_is_not_excused_by_a_fault_before_it() {
 #[test]
 fn a_refused_open_has_changed_nothing() {
     let open = |marks_first: bool| {
-        Toy::new(1, 2, move |disk, _, _| async move {
+        Toy::new(1, 2, move |disk, runtime, _| async move {
             if marks_first {
                 disk.set_number(1, 1).await?;
             }
             disk.number(0).await?;
             disk.set_number(1, 1).await?;
-            Ok(Blocks::new(disk, Flaw::None, None))
+            Ok(Blocks::new(&runtime.tracker(), disk, Flaw::None, None))
         })
     };
     let exploration = with_one_fault(clients(["read 0 512"]), OpKind::Read);
@@ -147,11 +147,11 @@ fn a_refused_open_has_changed_nothing() {
 
 #[test]
 fn opening_must_not_be_refused_without_a_reason() {
-    let toy = Toy::new(1, 1, |disk, _, purpose| async move {
+    let toy = Toy::new(1, 1, |disk, runtime, purpose| async move {
         if purpose == Purpose::Workload {
             return Err(Error::Unsupported("anything".to_owned()));
         }
-        Ok(Blocks::new(disk, Flaw::None, None))
+        Ok(Blocks::new(&runtime.tracker(), disk, Flaw::None, None))
     });
     violated(&explored(toy, &clients(["read 0 512"])), Invariant::DDur);
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use plugpull_engine::sync::Shared;
+use plugpull_engine::sync::{Shared, Tracker};
 use plugpull_engine::{ByteRange, Error};
 use plugpull_sim::system::Purpose;
 
@@ -33,14 +33,16 @@ pub(crate) type Damage = Option<u64>;
 
 /// Blocks with a flaw.
 pub(crate) fn flawed(sectors: u64, flaw: Flaw) -> Toy {
-    Toy::new(sectors, sectors, move |disk, _, _| async move { Ok(Blocks::new(disk, flaw, None)) })
+    Toy::new(sectors, sectors, move |disk, runtime, _| async move {
+        Ok(Blocks::new(&runtime.tracker(), disk, flaw, None))
+    })
 }
 
 /// Blocks that have a flaw once power was cut.
 pub(crate) fn flawed_after_recovery(sectors: u64, flaw: Flaw) -> Toy {
-    Toy::new(sectors, sectors, move |disk, _, purpose| async move {
-        let recovers = purpose == Purpose::Recovery;
-        Ok(Blocks::new(disk, if recovers { flaw } else { Flaw::None }, None))
+    Toy::new(sectors, sectors, move |disk, runtime, purpose| async move {
+        let flaw = if purpose == Purpose::Recovery { flaw } else { Flaw::None };
+        Ok(Blocks::new(&runtime.tracker(), disk, flaw, None))
     })
 }
 
@@ -52,14 +54,14 @@ pub(crate) fn recovering<F>(
 where
     F: Future<Output = Result<Damage, Error>> + Send + 'static,
 {
-    Toy::new(sectors, sectors, move |disk, _, purpose| {
+    Toy::new(sectors, sectors, move |disk, runtime, purpose| {
         let recovery = (purpose == Purpose::Recovery).then(|| recovery(disk.clone()));
         async move {
             let damage = match recovery {
                 Some(recovery) => recovery.await?,
                 None => None,
             };
-            Ok(Blocks::new(disk, Flaw::None, damage))
+            Ok(Blocks::new(&runtime.tracker(), disk, Flaw::None, damage))
         }
     })
 }
@@ -75,8 +77,10 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    pub(crate) fn new(disk: Sectors, flaw: Flaw, damage: Damage) -> Self {
-        Self { disk, flaw, damage, before: Shared::default(), failures: Shared::default() }
+    pub(crate) fn new(tracker: &Tracker, disk: Sectors, flaw: Flaw, damage: Damage) -> Self {
+        let before = Shared::new(tracker, BTreeMap::new());
+        let failures = Shared::new(tracker, Vec::new());
+        Self { disk, flaw, damage, before, failures }
     }
 
     fn failures_since(&self, count: usize) -> Result<(), Error> {
@@ -107,7 +111,7 @@ impl Store for Blocks {
         let failures = self.failures.read(Vec::len);
         if self.flaw == Flaw::ReadsLate {
             let before = self.disk.read(sector, count).await?;
-            self.before.write(|all| all.insert(offset, before));
+            self.before.write(|all| _ = all.insert(offset, before));
         }
         let erase = (self.flaw == Flaw::ErasesWhileWriting)
             .then(|| self.disk.write(sector, vec![0; data.len()]));

@@ -11,7 +11,7 @@
 //! The pending content is durable before the record says so; the guest sector is in place and durable
 //! before the record is cleared.
 
-use plugpull_engine::sync::Shared;
+use plugpull_engine::sync::{Shared, Tracker};
 use plugpull_engine::{ByteRange, Error};
 
 use super::{Sectors, Store, Toy};
@@ -32,7 +32,7 @@ pub(crate) enum Flaw {
 
 /// A store of two guest sectors that are written one at a time.
 pub(crate) fn commit(flaw: Flaw) -> Toy {
-    Toy::new(2, HOME + 2, move |disk, _, _| Commit::open(disk, flaw))
+    Toy::new(2, HOME + 2, move |disk, runtime, _| Commit::open(disk, runtime.tracker(), flaw))
 }
 
 struct Commit {
@@ -42,8 +42,8 @@ struct Commit {
 }
 
 impl Commit {
-    async fn open(disk: Sectors, flaw: Flaw) -> Result<Self, Error> {
-        let store = Self { disk, pending: Shared::default() };
+    async fn open(disk: Sectors, tracker: Tracker, flaw: Flaw) -> Result<Self, Error> {
+        let store = Self { disk, pending: Shared::new(&tracker, None) };
         let Some(sector) = store.disk.number(RECORD).await?.checked_sub(1) else {
             return Ok(store);
         };
@@ -80,10 +80,13 @@ impl Store for Commit {
         let sectors = range.units(512);
         let mut bytes = self.disk.read(HOME + sectors.start, range.len / 512).await?;
         for (sector, content) in sectors.zip(bytes.chunks_mut(512)) {
-            self.pending.read(|pending| match pending {
-                Some((at, pending)) if *at == sector => content.copy_from_slice(pending),
-                _ => {}
+            let pending = self.pending.read(|pending| match pending {
+                Some((at, pending)) if *at == sector => Some(pending.clone()),
+                _ => None,
             });
+            if let Some(pending) = pending {
+                content.copy_from_slice(&pending);
+            }
         }
         Ok(bytes)
     }

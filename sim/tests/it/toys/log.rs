@@ -17,7 +17,7 @@ use super::{Sectors, Store, Toy};
 
 /// A log with room for so many records, over as many guest sectors.
 pub(crate) fn log(records: u64) -> Toy {
-    Toy::new(records, 2 * records, move |disk, _, _| async move {
+    Toy::new(records, 2 * records, move |disk, runtime, _| async move {
         let mut known = BTreeMap::new();
         let mut next = 0;
         while next < records {
@@ -25,7 +25,7 @@ pub(crate) fn log(records: u64) -> Toy {
             known.insert(sector, content);
             next += 1;
         }
-        Ok(Log { disk, state: Shared::new((next, known)) })
+        Ok(Log { disk, state: Shared::new(&runtime.tracker(), (next, known)) })
     })
 }
 
@@ -69,7 +69,7 @@ impl Store for Log {
         }
         header.extend_from_slice(&data);
         self.disk.write(2 * number, header).await?;
-        self.state.write(|(_, known)| known.insert(sector, data));
+        self.state.write(|(_, known)| _ = known.insert(sector, data));
         Ok(())
     }
 

@@ -27,10 +27,11 @@ pub(crate) enum Flaw {
 
 /// A register.
 pub(crate) fn register(flaw: Flaw) -> Toy {
-    Toy::new(1, 4, move |disk, _, purpose| async move {
+    Toy::new(1, 4, move |disk, runtime, purpose| async move {
         let numbers = [disk.number(0).await?, disk.number(1).await?];
         let recovered = purpose == Purpose::Recovery;
-        Ok(Register { disk, flaw, recovered, numbers: Shared::new(numbers) })
+        let numbers = Shared::new(&runtime.tracker(), numbers);
+        Ok(Register { disk, flaw, recovered, numbers })
     })
 }
 
