@@ -115,7 +115,7 @@ impl State {
             harness_requests: 0,
             harness_sleeps: 0,
             harness_objects: 0,
-            tracking: Tracking { noted: options.noted, ..Tracking::default() },
+            tracking: Tracking::new(options.noted),
             origin: Origin::default(),
             enabled: Enabled::default(),
         }

@@ -103,6 +103,10 @@ pub(super) fn fold(history: u128, object: u64, what: u128) -> u128 {
 }
 
 impl Tracking {
+    pub(super) fn new(noted: Noted) -> Self {
+        Self { noted, ..Self::default() }
+    }
+
     /// The step under way touches something.
     pub(super) fn touch(&mut self, accessed: Accessed) {
         if self.noted != Noted::Nothing {

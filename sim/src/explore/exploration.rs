@@ -4,7 +4,9 @@ use plugpull_engine::ByteRange;
 
 use crate::exec::ReadyOrder;
 use crate::explore::later::LaterSession;
-use crate::scenario::{Crashes, Expect, Expected, Explore, Faults, Scenario, Schedules};
+use crate::scenario::{
+    Crashes, Expect, Expected, Explore, Faults, Reduction, Scenario, Schedules,
+};
 use crate::system::System;
 use crate::verdict::Invariant;
 use crate::workload::GuestOp;
@@ -31,7 +33,7 @@ impl Exploration {
             clients: clients.into_iter().collect(),
             after: Vec::new(),
             explore: Explore {
-                schedules: Schedules::Exhaustive,
+                schedules: Schedules::Exhaustive(Reduction::Chosen),
                 ready: ReadyOrder::Any,
                 crashes: Crashes::Exact,
                 recovery_crashes: 1,

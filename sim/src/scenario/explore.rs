@@ -53,17 +53,53 @@ impl Explore {
 /// Which executions are explored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Schedules {
-    /// Every one.
-    Exhaustive,
+    /// Every one, or what stands for it.
+    Exhaustive(Reduction),
     /// The one in which nothing is reordered.
     Fifo,
+    /// Every one in which at most so much is delayed: to pass over `n` events that have been possible
+    /// for longer costs `n`.
+    Delays(u32),
     /// This many drawn at random.
     Random {
         /// How many.
         count: u64,
         /// Where the draw starts.
         seed: u64,
+        /// What is drawn.
+        by: Draw,
     },
+}
+
+/// How much an exhaustive search leaves out of what is equivalent to something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reduction {
+    /// As the program sees fit; it says which it has taken.
+    #[default]
+    Chosen,
+    /// Nothing: every order of everything. The reference.
+    Plain,
+    /// One execution for every class of those that differ only in the order of independent events
+    /// (dynamic partial-order reduction).
+    Dpor,
+    /// What follows a state that was reached before (stateful search).
+    Stateful,
+}
+
+/// How executions are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Draw {
+    /// Whatever is possible is equally likely at every choice: a random walk.
+    #[default]
+    Walk,
+    /// The order of conflicting events is equally likely either way (partial-order sampling).
+    Pos,
+    /// Every order of the events that a first run has shown is equally likely.
+    Surw,
+    /// Few changes of priority, at random places.
+    Pct,
+    /// Some of each.
+    Portfolio,
 }
 
 /// Which crash states are explored.

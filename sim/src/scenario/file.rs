@@ -114,7 +114,7 @@ pub(super) struct After {
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Explore {
-    pub(super) schedules: Spanned<TextOr<RandomSchedules>>,
+    pub(super) schedules: Spanned<TextOr<SomeSchedules>>,
     pub(super) ready: Option<Text>,
     pub(super) crashes: Option<Spanned<TextOr<SampledCrashes>>>,
     pub(super) recovery_crashes: Option<Number>,
@@ -128,9 +128,12 @@ pub(super) struct Explore {
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RandomSchedules {
-    pub(super) random: Number,
-    pub(super) seed: Number,
+pub(super) struct SomeSchedules {
+    pub(super) exhaustive: Option<Text>,
+    pub(super) delays: Option<Number>,
+    pub(super) random: Option<Number>,
+    pub(super) seed: Option<Number>,
+    pub(super) by: Option<Text>,
 }
 
 #[derive(Debug, serde::Deserialize)]

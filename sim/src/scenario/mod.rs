@@ -102,7 +102,7 @@ mod system;
 pub use disks::{AnyFault, Faults, PlacedFault, PlacedFaultKind};
 pub use error::FileError;
 pub use expect::{Expect, Expected};
-pub use explore::{Client, Crashes, Explore, Schedules};
+pub use explore::{Client, Crashes, Draw, Explore, Reduction, Schedules};
 pub use replay::{DiskLeft, Left, PowerCut, Replay};
 pub use system::{
     Access, BaseSpec, CompactSpec, FvdSpec, PrefetchSpec, StorageContent, SystemSpec, ThrottleSpec,

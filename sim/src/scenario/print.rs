@@ -8,11 +8,11 @@ use std::fmt::{Display, Write as _};
 
 use plugpull_engine::ByteRange;
 
-use super::convert::{ERRORS, KINDS, READY, VERSION};
+use super::convert::{DRAWS, ERRORS, KINDS, READY, REDUCTIONS, VERSION};
 use super::size::{Len, LongLen, duration_text};
 use super::{
-    Access, AnyFault, BaseSpec, Client, Crashes, Expected, Explore, FvdSpec, PlacedFault,
-    PlacedFaultKind, PowerCut, PrefetchSpec, Replay, Scenario, Schedules, StorageContent,
+    Access, AnyFault, BaseSpec, Client, Crashes, Draw, Expected, Explore, FvdSpec, PlacedFault,
+    PlacedFaultKind, PowerCut, PrefetchSpec, Reduction, Replay, Scenario, Schedules, StorageContent,
     SystemSpec, ThrottleSpec,
 };
 use crate::disk::{DiscardContent, DiskSpec, FailedFlush, FaultEffect, Which};
@@ -236,10 +236,24 @@ impl Printer {
             inline(&[(key, count.to_string()), ("seed", seed.to_string())])
         };
         match explore.schedules {
-            Schedules::Exhaustive => self.key("schedules", quoted("exhaustive")),
+            Schedules::Exhaustive(Reduction::Chosen) => {
+                self.key("schedules", quoted("exhaustive"));
+            }
+            Schedules::Exhaustive(reduction) => {
+                let engine = name_of(&REDUCTIONS, &reduction).to_string();
+                self.key("schedules", inline(&[("exhaustive", engine)]));
+            }
+            Schedules::Delays(delays) => {
+                self.key("schedules", inline(&[("delays", delays.to_string())]));
+            }
             Schedules::Fifo => self.key("schedules", quoted("fifo")),
-            Schedules::Random { count, seed } => {
+            Schedules::Random { count, seed, by: Draw::Walk } => {
                 self.key("schedules", drawn("random", count, seed));
+            }
+            Schedules::Random { count, seed, by } => {
+                let by = name_of(&DRAWS, &by).to_string();
+                let (count, seed) = (count.to_string(), seed.to_string());
+                self.key("schedules", inline(&[("random", count), ("seed", seed), ("by", by)]));
             }
         }
         if explore.ready != ReadyOrder::Any {

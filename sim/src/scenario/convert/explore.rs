@@ -10,7 +10,7 @@ use crate::exec::ReadyOrder;
 use crate::scenario::error::Problem;
 use crate::scenario::file::{self, Text, TextOr};
 use crate::scenario::{
-    AnyFault, Crashes, Explore, Faults, PlacedFault, PlacedFaultKind, Schedules,
+    AnyFault, Crashes, Draw, Explore, Faults, PlacedFault, PlacedFaultKind, Reduction, Schedules,
 };
 
 /// Kinds of request as faults name them.
@@ -29,6 +29,22 @@ pub(in crate::scenario) const ERRORS: [(&str, DiskErrorKind); 2] =
 /// Orders of ready tasks.
 pub(in crate::scenario) const READY: [(&str, ReadyOrder); 2] =
     [("any", ReadyOrder::Any), ("macro-step", ReadyOrder::MacroStep)];
+
+/// Reductions of an exhaustive search.
+pub(in crate::scenario) const REDUCTIONS: [(&str, Reduction); 3] = [
+    ("plain", Reduction::Plain),
+    ("dpor", Reduction::Dpor),
+    ("stateful", Reduction::Stateful),
+];
+
+/// Ways to draw executions.
+pub(in crate::scenario) const DRAWS: [(&str, Draw); 5] = [
+    ("walk", Draw::Walk),
+    ("pos", Draw::Pos),
+    ("surw", Draw::Surw),
+    ("pct", Draw::Pct),
+    ("portfolio", Draw::Portfolio),
+];
 
 pub(super) fn explore(shape: &file::Explore, disks: &[DiskSpec]) -> Result<Explore> {
     let any = match &shape.faults {
@@ -77,20 +93,51 @@ fn unreadable(count: &file::Number, shape: &file::Explore) -> Result<u32> {
     }
 }
 
-fn schedules(shape: &Spanned<TextOr<file::RandomSchedules>>) -> Result<Schedules> {
+fn schedules(shape: &Spanned<TextOr<file::SomeSchedules>>) -> Result<Schedules> {
     match shape.get_ref() {
-        TextOr::Table(random) => {
-            Ok(Schedules::Random { count: positive(&random.random)?, seed: *random.seed.get_ref() })
-        }
+        TextOr::Table(table) => some_schedules(shape, table),
         TextOr::Text(text) => match text.as_str() {
-            "exhaustive" => Ok(Schedules::Exhaustive),
+            "exhaustive" => Ok(Schedules::Exhaustive(Reduction::Chosen)),
             "fifo" => Ok(Schedules::Fifo),
             _ => {
-                let expected =
-                    "expected \"exhaustive\", \"fifo\" or { random = COUNT, seed = SEED }";
-                Err(Problem::at(shape, format!("unknown schedules `{text}`"), expected))
+                let problem = format!("unknown schedules `{text}`");
+                Err(Problem::at(shape, problem, SCHEDULES_EXPECTED))
             }
         },
+    }
+}
+
+const SCHEDULES_EXPECTED: &str = "expected \"exhaustive\", \"fifo\", { exhaustive = ENGINE }, \
+                                  { delays = COUNT } or { random = COUNT, seed = SEED }";
+
+fn some_schedules<T>(place: &Spanned<T>, table: &file::SomeSchedules) -> Result<Schedules> {
+    match table {
+        file::SomeSchedules {
+            exhaustive: Some(engine),
+            delays: None,
+            random: None,
+            seed: None,
+            by: None,
+        } => Ok(Schedules::Exhaustive(named(engine, "engine", &REDUCTIONS)?)),
+        file::SomeSchedules {
+            exhaustive: None,
+            delays: Some(delays),
+            random: None,
+            seed: None,
+            by: None,
+        } => Ok(Schedules::Delays(small(delays)?)),
+        file::SomeSchedules {
+            exhaustive: None,
+            delays: None,
+            random: Some(count),
+            seed: Some(seed),
+            by,
+        } => Ok(Schedules::Random {
+            count: positive(count)?,
+            seed: *seed.get_ref(),
+            by: by.as_ref().map_or(Ok(Draw::Walk), |by| named(by, "way to draw", &DRAWS))?,
+        }),
+        _ => Err(Problem::at(place, "not one kind of schedules", SCHEDULES_EXPECTED)),
     }
 }
 

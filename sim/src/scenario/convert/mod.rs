@@ -19,7 +19,7 @@ use crate::verdict::Invariant;
 use crate::workload::{GuestOp, SetupOp};
 use value::{at_most, named, parsed, positive_u32, unknown};
 
-pub(super) use explore::{ERRORS, KINDS, READY};
+pub(super) use explore::{DRAWS, ERRORS, KINDS, READY, REDUCTIONS};
 
 /// The version of the format.
 pub(super) const VERSION: u64 = 1;

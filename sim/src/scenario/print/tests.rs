@@ -187,9 +187,12 @@ fn placed(disks: Vec<String>, budget: u32) -> impl Strategy<Value = PlacedFault>
 fn explore(disks: Vec<String>) -> impl Strategy<Value = Explore> {
     let drawn = || (1..1000u64, 0..u64::MAX / 2);
     let schedules = prop_oneof![
-        Just(Schedules::Exhaustive),
+        Just(Schedules::Exhaustive(Reduction::Chosen)),
+        select(REDUCTIONS.map(|(_, it)| it).to_vec()).prop_map(Schedules::Exhaustive),
+        (0..100u32).prop_map(Schedules::Delays),
         Just(Schedules::Fifo),
-        drawn().prop_map(|(count, seed)| Schedules::Random { count, seed }),
+        (drawn(), select(DRAWS.map(|(_, by)| by).to_vec()))
+            .prop_map(|((count, seed), by)| Schedules::Random { count, seed, by }),
     ];
     let crashes = prop_oneof![
         Just(Crashes::Exact),
