@@ -164,7 +164,8 @@ impl Client {
     }
 
     async fn read(&self, index: u64, offset: u64, len: u64) -> Option<Result<(), Error>> {
-        let in_flight = self.guest.write(|guest| guest.model.submit_read());
+        let serial = stamp::serial(1, self.number, index);
+        let in_flight = self.guest.write(|guest| guest.model.submit_read(serial));
         let read = self.device.read(ByteRange::new(offset, len));
         let result = self.cancellable(index, read).await;
         self.guest.write(|guest| {
@@ -186,12 +187,14 @@ impl Client {
         index: u64,
         request: impl Future<Output = Result<(), Error>> + Send + 'static,
     ) -> Option<Result<(), Error>> {
-        let submitted = self.guest.write(|guest| guest.model.submit_flush());
-        let result = self.cancellable(index, request).await?;
-        if result.is_ok() {
-            self.guest.write(|guest| guest.model.flush_succeeded(submitted));
-        }
-        Some(result)
+        let serial = stamp::serial(1, self.number, index);
+        let in_flight = self.guest.write(|guest| guest.model.submit_flush(serial));
+        let result = self.cancellable(index, request).await;
+        self.guest.write(|guest| match result {
+            Some(Ok(())) => guest.model.flush_succeeded(in_flight),
+            Some(Err(_)) | None => guest.model.end_flush(in_flight),
+        });
+        result
     }
 
     async fn cancellable<T: Send + 'static>(
