@@ -8,6 +8,7 @@ pub mod crash;
 pub mod disk;
 pub mod exec;
 pub mod explore;
+mod fingerprint;
 pub mod oracle;
 pub mod orders;
 pub mod scenario;

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::bytes::Change;
-use super::change_log::{Durable, Logged};
+use super::change_log::{self, Durable, Logged};
 use super::image::Image;
 use super::start::Layer;
+use crate::fingerprint::{Parts, sum};
 
 /// Most changes of one group of overlapping ones in flight: there are 720 orders of six.
 const GROUP_MAX: usize = 6;
@@ -177,32 +178,35 @@ impl AtomicWriteSpace {
         durable.into_image()
     }
 
-    /// Identifies the set of images.
+    /// Identifies the set of images, whatever the order of changes that do not overlap.
     pub(crate) fn key(&self) -> u128 {
         let mut parts: Vec<u8> = self.durable.image.key().to_le_bytes().to_vec();
         parts.extend_from_slice(&self.durable.len.to_le_bytes());
-        for logged in &self.changes {
-            let span = &logged.span;
-            let preflush = logged.preflush && span.ended.is_none();
-            parts.push(u8::from(span.required) | u8::from(span.ended.is_some()) << 1);
-            if preflush {
-                for earlier in &self.changes {
-                    parts.push(u8::from(earlier.span.covered_by(span.submitted)));
-                }
-            }
-            for part in logged.parts(self.sector_len) {
-                parts.extend_from_slice(&part.offset(self.sector_len).to_le_bytes());
-                parts.extend_from_slice(&xxh3_128(&part.bytes).to_le_bytes());
-            }
-            if let Change::Resize(len) = logged.change {
-                parts.extend_from_slice(&len.to_le_bytes());
-            }
-            parts.extend_from_slice(b"change");
-        }
+        let completed =
+            self.changes.iter().take_while(|logged| logged.span.ended.is_some()).count();
+        let keys = change_log::keys(&self.changes);
+        // Those in flight come after all others, and in any order.
+        let order = change_log::order_key(&self.changes[..completed], &keys[..completed]);
+        let in_flight = sum(keys[completed..].iter().copied());
+        parts.extend_from_slice(&order.to_le_bytes());
+        parts.extend_from_slice(&in_flight.to_le_bytes());
+        parts.extend_from_slice(&self.preflush_key(&keys).to_le_bytes());
         if let Some(layer) = &self.layer {
             layer.add_to_key(&mut parts);
         }
         xxh3_128(&parts)
+    }
+
+    /// What the flush parts of writes in flight make durable.
+    fn preflush_key(&self, keys: &[u128]) -> u128 {
+        let flushing = (0..keys.len()).filter(|&index| self.changes[index].is_flushing());
+        sum(flushing.flat_map(|index| {
+            let moment = self.changes[index].span.submitted;
+            let covered = self.undecided.iter().copied();
+            covered
+                .filter(move |&earlier| self.changes[earlier].span.covered_by(moment))
+                .map(move |earlier| Parts::of("covers").key(keys[index]).key(keys[earlier]).end())
+        }))
     }
 
     /// Bytes in a sector.

@@ -76,6 +76,13 @@ impl Extent {
         self.range
     }
 
+    /// The bytes that go there; of equal ones, one sector.
+    pub(crate) fn source_bytes(&self) -> &[u8] {
+        match &self.source {
+            Source::Data(bytes) | Source::Fill(bytes) => bytes,
+        }
+    }
+
     /// Writes it to an image, without what lies past the end.
     fn write_to(&self, image: &mut Image, sector_len: usize) {
         match &self.source {

@@ -32,6 +32,15 @@ macro_rules! either {
     };
 }
 
+/// A flush, or a write with one before it, in flight.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flushing {
+    /// Identifies it.
+    pub(crate) key: u128,
+    /// When it was submitted: what ended before is covered.
+    pub(crate) submitted: u64,
+}
+
 impl Cache {
     /// The empty cache of a disk that durably holds `durable`, but for what an earlier power cut has
     /// left undecided in some sectors.
@@ -113,6 +122,11 @@ impl Cache {
     /// A flush submitted at `moment` failed and dropped what it should have covered.
     pub(crate) fn drop_dirty(&mut self, moment: u64) {
         either!(self, drop_dirty(moment));
+    }
+
+    /// Identifies what the cache does from here on, with these flushes in flight.
+    pub(crate) fn fingerprint(&self, flushing: &[Flushing]) -> u128 {
+        either!(self, fingerprint(flushing))
     }
 
     /// What a power cut may leave.

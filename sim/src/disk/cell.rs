@@ -1,6 +1,8 @@
 //! One sector with cached writes: what lies beneath, the patches on top, and the contents that
 //! follow, kept until something changes.
 
+mod fingerprint;
+
 use std::cell::OnceCell;
 use std::sync::Arc;
 
@@ -17,6 +19,8 @@ pub(crate) struct Cell {
     bases: Bases,
     patches: Arc<Vec<Patch>>,
     contents: OnceCell<Arc<CellContents>>,
+    /// See [`Cell::fingerprint`].
+    fingerprint: OnceCell<u128>,
 }
 
 /// The contents of a sector with the patches that they come from.
@@ -63,6 +67,7 @@ impl Cell {
             bases: Bases { list: bases, kept: 0 },
             patches: Arc::default(),
             contents: OnceCell::new(),
+            fingerprint: OnceCell::new(),
         }
     }
 
@@ -70,6 +75,7 @@ impl Cell {
     pub(crate) fn decide_base(&mut self, base: Slice) {
         self.bases = Bases { list: vec![base], kept: 0 };
         self.contents.take();
+        self.fingerprint.take();
     }
 
     /// Adds a patch.
@@ -89,6 +95,7 @@ impl Cell {
         if changes {
             self.contents.take();
         }
+        self.fingerprint.take();
         let patches = Arc::make_mut(&mut self.patches);
         for patch in patches.iter_mut().filter(|patch| patch.request == request) {
             patch.span.ended = Some(moment);
@@ -188,6 +195,7 @@ impl Cell {
 
     fn change(&mut self) -> &mut Vec<Patch> {
         self.contents.take();
+        self.fingerprint.take();
         Arc::make_mut(&mut self.patches)
     }
 }

@@ -2,6 +2,9 @@
 //! ordered and atomic-write. The cache is the list of changes that are not folded into the
 //! durable image, in completion order.
 
+mod fingerprint;
+
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -12,6 +15,8 @@ use super::ordered::OrderedSpace;
 use super::request::RequestId;
 use super::span::{self, Span, Spanned};
 use super::start::{Beneath, Layer};
+
+pub(crate) use fingerprint::{keys, order_key};
 
 /// Durable image and the changes on their way to it.
 #[derive(Debug, Clone)]
@@ -29,6 +34,8 @@ pub(crate) struct ChangeLog {
     covered: Arc<BTreeSet<u64>>,
     /// Whether there was one.
     after_cut: bool,
+    /// See [`ChangeLog::fingerprint`].
+    completed_key: OnceCell<u128>,
 }
 
 /// Which of the two models.
@@ -60,6 +67,8 @@ pub(crate) struct Logged {
     pub(crate) span: Span,
     /// What it does.
     pub(crate) change: Change,
+    /// Identifies that.
+    pub(crate) change_key: u128,
     /// Its data follows a flush of its own, which covers what completed before it was submitted.
     pub(crate) preflush: bool,
 }
@@ -69,6 +78,11 @@ impl Logged {
     /// part of it may have reached the medium and nothing makes it durable.
     pub(crate) fn is_loose(&self) -> bool {
         self.span.failed || self.span.dropped
+    }
+
+    /// Whether it is in flight with a flush before its data.
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.preflush && self.span.ended.is_none()
     }
 
     /// The pieces that reach the medium one by one; none for a length change.
@@ -137,6 +151,7 @@ impl ChangeLog {
             in_flight: Vec::new(),
             covered: Arc::default(),
             after_cut,
+            completed_key: OnceCell::new(),
         };
         log.make_room(len);
         log
@@ -148,13 +163,17 @@ impl ChangeLog {
             self.make_room(len);
         }
         let span = Span::new(moment);
-        self.in_flight.push(Arc::new(Logged { request: id, span, change, preflush }));
+        let change_key = change.key();
+        let logged = Logged { request: id, span, change, change_key, preflush };
+        self.in_flight.push(Arc::new(logged));
     }
 
     /// Replaces what a write in flight does.
     pub(crate) fn replace(&mut self, id: RequestId, extents: Vec<Extent>) {
         let index = self.position(id);
-        Arc::make_mut(&mut self.in_flight[index]).change = Change::Write(extents);
+        let logged = Arc::make_mut(&mut self.in_flight[index]);
+        logged.change = Change::Write(extents);
+        logged.change_key = logged.change.key();
     }
 
     /// Ends a change well. Returns whether a power cut may leave anything else than before: the
@@ -162,6 +181,7 @@ impl ChangeLog {
     pub(crate) fn finish(&mut self, id: RequestId, moment: u64, durable: bool) -> bool {
         let mut logged = self.in_flight.remove(self.position(id));
         Arc::make_mut(&mut logged).span.ended = Some(moment);
+        self.completed_key.take();
         self.completed.push(logged);
         if durable {
             let last = self.completed.len() - 1;
@@ -195,12 +215,14 @@ impl ChangeLog {
             let span = &mut Arc::make_mut(&mut logged).span;
             span.ended = Some(moment);
             span.failed = true;
+            self.completed_key.take();
             self.completed.push(logged);
         }
     }
 
     /// A flush submitted at `moment` succeeded.
     pub(crate) fn cover(&mut self, moment: u64) {
+        self.completed_key.take();
         for logged in &mut self.completed {
             if logged.span.covered_by(moment) && !logged.span.required {
                 Arc::make_mut(logged).span.required = true;
@@ -211,6 +233,7 @@ impl ChangeLog {
 
     /// A flush submitted at `moment` failed and dropped what it should have covered.
     pub(crate) fn drop_dirty(&mut self, moment: u64) {
+        self.completed_key.take();
         for logged in &mut self.completed {
             span::drop_dirty(std::slice::from_mut(Arc::make_mut(logged)), moment);
         }
@@ -268,7 +291,8 @@ impl ChangeLog {
     }
 
     /// Applies durable changes to the durable image as long as nothing undecided lies before
-    /// them, and forgets loose changes that durable ones have overwritten completely.
+    /// them whose order matters, and forgets loose changes that durable ones have overwritten
+    /// completely.
     fn fold(&mut self) {
         let mut index = 0;
         while index < self.completed.len() {
@@ -278,21 +302,40 @@ impl ChangeLog {
                 index += 1;
             }
         }
-        let decided = self.completed.iter().take_while(|logged| logged.span.required).count();
-        for logged in self.completed.drain(..decided) {
-            self.durable.apply(&logged.change, self.sector_len);
-            if let (true, Change::Write(extents)) = (self.after_cut, &logged.change) {
-                let covered = Arc::make_mut(&mut self.covered);
-                let unit = self.sector_len as u64;
-                covered.extend(extents.iter().flat_map(|extent| extent.range().units(unit)));
+        let mut waiting: Vec<Arc<Logged>> = Vec::new();
+        for logged in std::mem::take(&mut self.completed) {
+            let first = match self.rule {
+                LogRule::Ordered => waiting.is_empty(),
+                LogRule::AtomicWrite => {
+                    let apart =
+                        |other: &Arc<Logged>| !atomic_write::overlap(&other.change, &logged.change);
+                    waiting.iter().all(apart)
+                }
+            };
+            if logged.span.required && first {
+                self.make_durable(&logged.change);
+            } else {
+                waiting.push(logged);
             }
+        }
+        self.completed = waiting;
+    }
+
+    /// Makes a change to the durable image.
+    fn make_durable(&mut self, change: &Change) {
+        self.durable.apply(change, self.sector_len);
+        if let (true, Change::Write(extents)) = (self.after_cut, change) {
+            let covered = Arc::make_mut(&mut self.covered);
+            let unit = self.sector_len as u64;
+            covered.extend(extents.iter().flat_map(|extent| extent.range().units(unit)));
         }
     }
 
     /// Whether every byte of a loose write is overwritten by one later durable write.
     fn is_overwritten(&self, index: usize) -> bool {
         let Change::Write(extents) = &self.completed[index].change else { return false };
-        extents.iter().all(|extent| {
+        let mut extents = extents.iter().filter(|extent| !extent.range().is_empty());
+        extents.all(|extent| {
             self.completed[index + 1..].iter().filter(|later| later.span.required).any(|later| {
                 let Change::Write(covers) = &later.change else { return false };
                 covers.iter().any(|cover| cover.range().contains(extent.range()))

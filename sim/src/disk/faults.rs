@@ -4,6 +4,8 @@
 //! bounds how many such choices one execution may make, since faults multiply executions. Faults
 //! on length changes are errors only: there is no length to send astray.
 
+mod fingerprint;
+
 use plugpull_engine::{DiskError, DiskErrorKind};
 
 use super::request::{OpKind, Outcome};

@@ -7,6 +7,8 @@
 //! A failed growth past the longest length so far may or may not have taken place; any other failed
 //! change of the length has not.
 
+mod fingerprint;
+
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 

@@ -3,6 +3,8 @@
 //!
 //! The durable image is always current; only sectors with undecided content have a [`Cell`].
 
+mod fingerprint;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -25,6 +27,7 @@ pub(crate) struct SectorCache {
     cells: BTreeMap<u64, Cell>,
     lengths: Lengths,
     in_flight: BTreeMap<RequestId, Change>,
+    /// By request: so it makes no difference which was submitted first.
     gates: Vec<Gate>,
 }
 
@@ -56,7 +59,8 @@ impl SectorCache {
         beneath: Beneath<'_>,
     ) {
         if gated {
-            self.gates.push(Gate { request: id, submitted: moment });
+            let place = self.gates.partition_point(|gate| gate.request < id);
+            self.gates.insert(place, Gate { request: id, submitted: moment });
         }
         match &change {
             Change::Write(extents) => self.push(id, Span::new(moment), extents, beneath),

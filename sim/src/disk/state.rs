@@ -6,6 +6,7 @@
 //! that is the business of the cache behind.
 
 mod after_cut;
+mod fingerprint;
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -55,6 +56,8 @@ struct Pending {
     /// Its place among the requests of its kind, from 1.
     number: u32,
     rejected: Option<DiskError>,
+    /// See [`Pending::fingerprint`].
+    fingerprint: OnceCell<u128>,
 }
 
 impl DiskState {
@@ -198,7 +201,9 @@ impl DiskState {
             self.space.take();
         }
         let number = self.faults.count(op.kind());
-        self.in_flight.push(Pending { id, op, submitted: self.moment, number, rejected });
+        let submitted = self.moment;
+        let fingerprint = OnceCell::new();
+        self.in_flight.push(Pending { id, op, submitted, number, rejected, fingerprint });
     }
 
     /// The ways in which a request in flight may end now, in a fixed order, [`Outcome::Done`] first

@@ -137,6 +137,11 @@ pub(crate) enum Object {
 }
 
 impl Object {
+    /// What the harness knows of disk requests that went wrong.
+    pub(crate) const GUEST_FAULTS: Self = Self::Guest(2);
+    /// What the harness knows of the device being closed. No disk may change afterwards.
+    pub(crate) const GUEST_CLOSED: Self = Self::Guest(3);
+
     /// The name: the same in every schedule, and not that of any other object, up to a hash
     /// collision.
     pub(crate) fn name(self) -> u64 {

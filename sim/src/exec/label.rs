@@ -104,7 +104,9 @@ impl Label {
     pub fn process(&self) -> u64 {
         match *self {
             Self::Poll(task) | Self::Coin { task, .. } => mix(task.key(), 1),
-            Self::Complete { request, .. } => mix(request.task.key(), 2 ^ u64::from(request.number) << 8),
+            Self::Complete { request, .. } => {
+                mix(request.task.key(), 2 ^ u64::from(request.number) << 8)
+            }
             Self::Timer { .. } | Self::Cancel { .. } => self.key(),
         }
     }

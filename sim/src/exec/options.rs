@@ -32,8 +32,19 @@ pub struct WorldOptions {
     pub noted: Noted,
 }
 
+impl WorldOptions {
+    /// Every order of ready tasks, no cancelling, nothing noted.
+    pub const PLAIN: Self = Self {
+        ready: ReadyOrder::Any,
+        cancel_budget: 0,
+        step_cap: 1_000_000,
+        told: false,
+        noted: Noted::Nothing,
+    };
+}
+
 impl Default for WorldOptions {
     fn default() -> Self {
-        Self { ready: ReadyOrder::Any, cancel_budget: 0, step_cap: 1_000_000, told: false, noted: Noted::Nothing }
+        Self::PLAIN
     }
 }

@@ -162,7 +162,8 @@ impl Requests {
 
     /// Identifies the disks, the requests in flight and the replies that wait.
     pub(super) fn key(&self) -> u128 {
-        let disks = (0..).zip(&self.disks).map(|(disk, slot)| fold(5, disk, 0 * slot.state.len() as u128));
+        let disks =
+            (0..).zip(&self.disks).map(|(disk, slot)| fold(5, disk, slot.state.fingerprint()));
         let pending = self.pending.iter().map(|pending| {
             let abandoned = u128::from(self.slots[pending.slot].abandoned);
             fold(6, pending.label.key, pending.due.as_nanos() << 1 | abandoned)
@@ -201,6 +202,12 @@ impl Requests {
         let touch = &mut |accessed| tracking.touch(accessed);
         self.disks[disk].access.complete(&pending.label, &outcome, touch);
         tracking.touch(Accessed::new(self.slots[pending.slot].object, WHOLE, Access::Write));
+        if outcome != Outcome::Done {
+            tracking.touch(Object::GUEST_FAULTS.whole(Access::Add));
+        }
+        if changes {
+            tracking.touch(Object::GUEST_CLOSED.whole(Access::Read));
+        }
         self.history.complete(disk, pending.id, outcome.clone());
         let reply = self.disks[disk].state.complete(pending.id, outcome);
         if pending.label.kind == OpKind::Resize {

@@ -280,11 +280,7 @@ impl State {
     }
 
     /// The reply in a slot, for the current task.
-    pub(super) fn fetch(
-        &mut self,
-        slot: usize,
-        waker: &Waker,
-    ) -> (Poll<Reply>, Option<Waker>) {
+    pub(super) fn fetch(&mut self, slot: usize, waker: &Waker) -> (Poll<Reply>, Option<Waker>) {
         let object = self.requests.object(slot);
         self.tracking.touch(Accessed::new(object, WHOLE, Access::Read));
         let task = self.current_id().map_or(0, |task| task.key());

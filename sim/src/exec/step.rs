@@ -5,13 +5,13 @@ use std::task::{Context, Waker};
 
 use plugpull_engine::sync::Access;
 
+use super::access::Object;
 use super::cancel::GiveUp;
 use super::choice::ChoicePoint;
 use super::enabled::Event;
 use super::end::{Panicked, Step};
 use super::label::Label;
 use super::panics::{Caught, catch};
-use super::access::Object;
 use super::state::{Origin, State};
 use super::tasks::TaskIndex;
 use super::tracking::{MadeStep, Noted};
@@ -64,7 +64,9 @@ impl World {
             let footprint = state.tracking.take_footprint();
             let (step, past) = (state.steps - 1, state.past);
             let Origin { enabled_by, clock_moved } = state.origin;
-            Some(MadeStep { step, event, footprint, enabled_by, clock_moved, past })
+            let made = MadeStep { step, event, footprint, enabled_by, clock_moved, past };
+            state.tracking.made = Some(made.clone());
+            Some(made)
         });
         made.map_or(Ok(()), |made| strategy.made(made))
     }

@@ -56,6 +56,8 @@ pub(super) struct Tracking {
     accesses: Vec<Accessed>,
     /// What every object holds.
     contents: BTreeMap<u64, u128>,
+    /// The last step, if anything is noted.
+    pub(super) made: Option<MadeStep>,
     /// What tasks that have ended have left to those that the harness starts.
     pub(super) left: u128,
 }
@@ -178,7 +180,8 @@ impl State {
     pub(super) fn end_untold(&mut self, task: TaskIndex) {
         if self.tracking.identifies() {
             let object = Object::Engine.name();
-            let content = fold(self.tracking.content(object), object, self.tasks.learned(task).key());
+            let content =
+                fold(self.tracking.content(object), object, self.tasks.learned(task).key());
             self.tracking.holds(object, content);
         }
     }
@@ -190,9 +193,11 @@ impl State {
         key = key.wrapping_add(self.tasks.key());
         key = key.wrapping_add(self.requests.key());
         key = key.wrapping_add(self.timers.key());
-        let guests = self.guest_requests.pending.iter().map(|request| {
-            fold(3, self.tasks.id(request.task).key(), request.name_key())
-        });
+        let guests = self
+            .guest_requests
+            .pending
+            .iter()
+            .map(|request| fold(3, self.tasks.id(request.task).key(), request.name_key()));
         key = guests.fold(key, u128::wrapping_add);
         fold(key, u64::from(self.cancels_left) << 1 | u64::from(self.calm), self.tracking.left)
     }

@@ -9,9 +9,11 @@ use std::time::Duration;
 use plugpull_engine::runtime::BoxTask;
 use plugpull_engine::{Disk, Runtime};
 
+use super::access::{Accessed, Object};
 use super::cancel::Cancellable;
 use super::cell::Cell;
 use super::choice::{ChoiceKind, Trace, TracedChoice};
+use super::enabled::Enabled;
 use super::end::Step;
 use super::identity::TaskId;
 use super::label::Label;
@@ -22,6 +24,7 @@ use super::requests::Requests;
 use super::runtime::SimRuntime;
 use super::state::{Core, State};
 use super::tasks::TaskIndex;
+use super::tracking::MadeStep;
 use super::waker::task_waker;
 use crate::disk::port::SimDisk;
 use crate::disk::{CrashSpace, DiskSpec, DiskState, FaultPlan, History, Image};
@@ -174,6 +177,28 @@ impl World {
         self.core.with(|state| state.requests.relied_on.clone())
     }
 
+    /// The last step; none if nothing is noted.
+    pub(crate) fn made(&self) -> Option<MadeStep> {
+        self.core.with(|state| state.tracking.made.clone())
+    }
+
+    /// Identifies the state: equal fingerprints, equal futures.
+    ///
+    /// # Panics
+    /// If nothing is noted that identifies states.
+    pub(crate) fn fingerprint(&self) -> u128 {
+        self.core.with(|state| state.fingerprint())
+    }
+
+    /// What may happen next, in the order in which it is offered.
+    pub(crate) fn possible(&self) -> Vec<Label> {
+        self.core.with(|state| {
+            let mut enabled = Enabled::default();
+            enabled.list(state);
+            enabled.labels
+        })
+    }
+
     /// The coins among the choices after the first `choices`.
     pub(crate) fn coins_after(&self, choices: usize) -> Vec<Label> {
         self.core.with(|state| {
@@ -308,6 +333,22 @@ impl WorldHandle {
     /// Looks at what the recorder has. `look` must not call the world.
     pub fn with_history<R>(&self, look: impl FnOnce(&History) -> R) -> R {
         self.core.with(|state| look(&state.requests.history))
+    }
+
+    /// Whether states are to be identified.
+    pub(crate) fn identifies_states(&self) -> bool {
+        self.core.with(|state| state.tracking.identifies())
+    }
+
+    /// The running task has touched what the harness knows of the guest, which is identified by
+    /// `key` from now on.
+    pub(crate) fn guest_changed(&self, touched: &[Accessed], key: Option<u128>) {
+        self.core.with(|state| {
+            touched.iter().for_each(|accessed| state.tracking.touch(accessed.clone()));
+            if let Some(key) = key {
+                state.tracking.holds(Object::Guest(0).name(), key);
+            }
+        });
     }
 
     /// Runs `request` on behalf of a guest that may lose patience: while it is pending and

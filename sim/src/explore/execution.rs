@@ -85,8 +85,11 @@ impl Execution {
             let message = format!("a read-only device changes a disk: {label}");
             return Some(Finding { invariant: Invariant::EOpen, message });
         }
+        let world = self.world.handle();
         self.guest.with(|guest| {
             guest.observe(label);
+            let key = world.identifies_states().then(|| guest.key());
+            world.guest_changed(&[], key.filter(|_| label.is_mishap()));
             guest.finding.take()
         })
     }

@@ -4,9 +4,7 @@ use plugpull_engine::ByteRange;
 
 use crate::exec::ReadyOrder;
 use crate::explore::later::LaterSession;
-use crate::scenario::{
-    Crashes, Expect, Expected, Explore, Faults, Reduction, Scenario, Schedules,
-};
+use crate::scenario::{Crashes, Expect, Expected, Explore, Faults, Reduction, Scenario, Schedules};
 use crate::system::System;
 use crate::verdict::Invariant;
 use crate::workload::GuestOp;

@@ -84,14 +84,14 @@ impl Run<'_> {
                 self.judge(range, &bytes);
             }
             GuestOp::Flush => {
-                let submitted = self.model.submit_flush();
+                let flush = self.model.submit_flush(serial);
                 run(self.world, "a flush", device.flush())?.map_err(unasked)?;
-                self.model.flush_succeeded(submitted);
+                self.model.flush_succeeded(flush);
             }
             GuestOp::Close => {
-                let submitted = self.model.submit_flush();
+                let flush = self.model.submit_flush(serial);
                 run(self.world, "close", device.close())?.map_err(unasked)?;
-                self.model.flush_succeeded(submitted);
+                self.model.flush_succeeded(flush);
             }
             GuestOp::WaitForJobs => run(self.world, "a job", device.wait_for_jobs())?,
             GuestOp::Sleep(time) => run(self.world, "a sleep", self.world.runtime().sleep(time))?,

@@ -28,6 +28,7 @@ mod report;
 mod script;
 mod search;
 mod session;
+mod strategy;
 mod visited;
 mod ways;
 
@@ -38,8 +39,9 @@ use crate::explore::cuts::{Cuts, Method};
 use crate::explore::plan::Plan;
 use crate::explore::script::Script;
 use crate::explore::search::{Outcome, Search};
-use crate::scenario::{Crashes, Explore, Replay as Way, Scenario, Schedules, SystemSpec};
-use crate::schedule::{AfterTrace, Exhaustive, Fifo, Random, Replay, Strategy};
+use crate::explore::strategy::strategy;
+use crate::scenario::{Crashes, Explore, Replay as Way, Scenario, SystemSpec};
+use crate::schedule::{AfterTrace, Replay, Strategy};
 use crate::system::System;
 use crate::system::fvd::FvdSystem;
 use crate::verdict::{ScenarioResult, Violation};
@@ -327,13 +329,5 @@ fn method(explore: &Explore) -> Method {
     match explore.crashes {
         Crashes::Sampled { count, seed } => Method::Enumerated(BruteForce::new(count, seed)),
         Crashes::Exact | Crashes::None => Method::Exact { paths_max: explore.paths_max },
-    }
-}
-
-fn strategy(explore: &Explore) -> Box<dyn Strategy> {
-    match explore.schedules {
-        Schedules::Exhaustive => Box::new(Exhaustive::new()),
-        Schedules::Fifo => Box::new(Fifo::new()),
-        Schedules::Random { count, seed } => Box::new(Random::new(seed, 0..count)),
     }
 }

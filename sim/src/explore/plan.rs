@@ -6,7 +6,8 @@ use crate::disk::FaultPlan;
 use crate::exec::WorldOptions;
 use crate::explore::exploration::Exploration;
 use crate::explore::later::LaterSession;
-use crate::scenario::{Crashes, Schedules};
+use crate::explore::strategy;
+use crate::scenario::Crashes;
 use crate::system::System;
 use crate::verdict::Invariant;
 use crate::workload::GuestOp;
@@ -53,10 +54,12 @@ impl Plan {
             world: WorldOptions {
                 ready: explore.ready,
                 cancel_budget: explore.cancel,
+                told: system.is_tracked(),
+                noted: strategy::noted(explore.schedules),
                 ..WorldOptions::default()
             },
             crashes: explore.crashes != Crashes::None,
-            latest: explore.crashes != Crashes::None && explore.schedules != Schedules::Exhaustive,
+            latest: explore.crashes != Crashes::None && explore.schedules.stands_for_one_order(),
             recovery_cuts: explore.recovery_crashes,
             unreadable: explore.unreadable,
             wanted: exploration.wanted(),

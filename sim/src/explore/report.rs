@@ -92,7 +92,7 @@ fn crash_reach(explore: &Explore, cuts: &Cuts, finished: bool, capped: u64) -> C
 /// Why nothing can be claimed beyond what was seen.
 fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts, unmet: &[String]) -> Vec<String> {
     let mut reasons = Vec::new();
-    if let Schedules::Random { count, seed } = explore.schedules {
+    if let Schedules::Random { count, seed, .. } = explore.schedules {
         reasons.push(format!("schedules are a random sample: {count} from seed {seed}"));
     }
     if outcome.capped > 0 {
@@ -178,7 +178,8 @@ fn moments(plan: &Plan) -> String {
 
 fn strategy_name(schedules: Schedules) -> &'static str {
     match schedules {
-        Schedules::Exhaustive => "exhaustive",
+        Schedules::Exhaustive(_) => "exhaustive",
+        Schedules::Delays(_) => "delays",
         Schedules::Fifo => "fifo",
         Schedules::Random { .. } => "random",
     }

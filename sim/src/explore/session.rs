@@ -3,14 +3,25 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use plugpull_engine::sync::Access::{Add, Read, Write};
 use plugpull_engine::{ByteRange, Error, ErrorKind};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::disk::{Image, OpKind};
-use crate::exec::{Cell, Label, Name, OutcomeLabel, WorldHandle};
+use crate::exec::{Accessed, Cell, Label, Name, Object, OutcomeLabel, WorldHandle};
 use crate::oracle::{End, Finding, Obligations, SectorModel, stamp};
 use crate::system::Device;
 use crate::verdict::Invariant;
 use crate::workload::GuestOp;
+
+/// The guest's sectors: which writes and reads of each came before which.
+const SECTORS: Object = Object::Guest(0);
+/// Which writes have ended before which flush is submitted.
+const ENDED: Object = Object::Guest(1);
+/// Which disk requests have gone wrong.
+const FAULTS: Object = Object::GUEST_FAULTS;
+/// Whether the device was closed.
+const CLOSED: Object = Object::GUEST_CLOSED;
 
 /// What the guest side of one execution knows: the sector model, what it was told, which faults
 /// have hit. Shared by all clients and read by the search between two steps.
@@ -58,6 +69,17 @@ impl Guest {
     /// Whether any request to a disk has failed or gone wrong so far.
     pub(crate) fn had_faults(&self) -> bool {
         !self.faults.is_empty()
+    }
+
+    /// Identifies everything that later judgements depend on.
+    pub(crate) fn key(&self) -> u128 {
+        let flags = [self.closed, self.close_succeeded, self.flush_failed];
+        let flags = flags.iter().fold(0, |bits: u128, &flag| bits << 1 | u128::from(flag));
+        let faults = self.faults.iter().fold(flags, |key, (root, kind)| {
+            let name = xxh3_128(root.as_str().as_bytes());
+            key.rotate_left(9).wrapping_mul(0x0000_0100_0000_01b3) ^ name ^ *kind as u128
+        });
+        self.model.fingerprint().rotate_left(1).wrapping_add(faults)
     }
 
     fn report(&mut self, finding: Finding) {
@@ -112,15 +134,16 @@ impl Client {
     }
 
     async fn op(&self, index: u64, op: &GuestOp) {
-        let faults = self.guest.with(|guest| guest.faults.len());
+        let faults = self.know(&[FAULTS.whole(Read)], |guest| guest.faults.len());
         let result = match *op {
             GuestOp::Write { offset, len } => self.write(index, offset, len).await,
             GuestOp::Read { offset, len } => self.read(index, offset, len).await,
             GuestOp::Flush => self.barrier(index, self.device.flush()).await,
             GuestOp::Close => {
-                self.guest.with(|guest| guest.closed = true);
+                self.know(&[CLOSED.whole(Write)], |guest| guest.closed = true);
                 let closed = self.barrier(index, self.device.close()).await;
-                self.guest.with(|guest| guest.close_succeeded |= matches!(closed, Some(Ok(()))));
+                let succeeded = matches!(closed, Some(Ok(())));
+                self.know(&[CLOSED.whole(Write)], |guest| guest.close_succeeded |= succeeded);
                 closed
             }
             GuestOp::WaitForJobs => {
@@ -132,7 +155,10 @@ impl Client {
                 Some(Ok(()))
             }
         };
-        self.guest.with(|guest| {
+        // An error may be excused by what happened elsewhere.
+        let failed = matches!(result, Some(Err(_)));
+        let excuses = [FAULTS.whole(Read), CLOSED.whole(Read)];
+        self.know(if failed { &excuses } else { &[] }, |guest| {
             let end = match &result {
                 None => "cancelled".to_owned(),
                 Some(Ok(())) => "ok".to_owned(),
@@ -155,18 +181,23 @@ impl Client {
         let serial = stamp::serial(1, self.number, index);
         let sectors = offset / 512..(offset + len) / 512;
         let data = stamp::write_content(sectors.start, len / 512, serial);
-        self.guest.with(|guest| guest.model.submit_write(sectors.clone(), serial));
+        let written = SECTORS.part(sectors.clone(), Write);
+        let submitted = [written.clone()];
+        self.know(&submitted, |guest| guest.model.submit_write(sectors.clone(), serial));
         let result = self.cancellable(index, self.device.write(offset, data)).await;
         let end = if matches!(result, Some(Ok(()))) { End::Success } else { End::Failure };
-        self.guest.with(|guest| guest.model.end_write(sectors, serial, end));
+        let ended = [written, ENDED.whole(Add)];
+        self.know(&ended, |guest| guest.model.end_write(sectors, serial, end));
         result
     }
 
     async fn read(&self, index: u64, offset: u64, len: u64) -> Option<Result<(), Error>> {
-        let in_flight = self.guest.with(|guest| guest.model.submit_read());
+        let serial = stamp::serial(1, self.number, index);
+        let touched = [SECTORS.part(offset / 512..(offset + len) / 512, Read)];
+        let in_flight = self.know(&touched, |guest| guest.model.submit_read(serial));
         let read = self.device.read(ByteRange::new(offset, len));
         let result = self.cancellable(index, read).await;
-        self.guest.with(|guest| {
+        self.know(&touched, |guest| {
             if let Some(Ok(bytes)) = &result {
                 let sectors = stamp::sectors_of(offset, bytes);
                 let model = &guest.model;
@@ -185,12 +216,25 @@ impl Client {
         index: u64,
         request: impl Future<Output = Result<(), Error>> + Send + 'static,
     ) -> Option<Result<(), Error>> {
-        let submitted = self.guest.with(|guest| guest.model.submit_flush());
-        let result = self.cancellable(index, request).await?;
-        if result.is_ok() {
-            self.guest.with(|guest| guest.model.flush_succeeded(submitted));
-        }
-        Some(result)
+        let serial = stamp::serial(1, self.number, index);
+        let covering = [ENDED.whole(Read)];
+        let in_flight = self.know(&covering, |guest| guest.model.submit_flush(serial));
+        let result = self.cancellable(index, request).await;
+        self.know(&[], |guest| match result {
+            Some(Ok(())) => guest.model.flush_succeeded(in_flight),
+            Some(Err(_)) | None => guest.model.end_flush(in_flight),
+        });
+        result
+    }
+
+    /// Changes what is known, or looks at it: `touched` is what of it the order of events decides.
+    fn know<R>(&self, touched: &[Accessed], change: impl FnOnce(&mut Guest) -> R) -> R {
+        let (result, key) = self.guest.with(|guest| {
+            let result = change(guest);
+            (result, self.world.identifies_states().then(|| guest.key()))
+        });
+        self.world.guest_changed(touched, key);
+        result
     }
 
     async fn cancellable<T: Send + 'static>(

@@ -8,6 +8,6 @@ mod sector_map;
 pub mod stamp;
 
 pub use allowed::Allowed;
-pub use model::{End, Moment, ReadInFlight, SectorModel, Value};
+pub use model::{End, FlushInFlight, Moment, ReadInFlight, SectorModel, Value};
 pub use obligations::{EVERY_SECTOR, Finding, Obligations, Stage};
 pub use prefix::{Content, Disagreement, Held, Interval, Position, RepeatedContent, Timeline};

@@ -20,8 +20,11 @@
 //! horizon never goes back, and neither flushes nor reads are submitted in the past. Of the writes
 //! that supersede it the one submitted last is not superseded itself, so that the rules give the same
 //! without it. A sector is looked at when a flush covers a write to it, and then costs what may still
-//! be seen of it.
+//! be seen of it; and again when a read ends that had held the horizon back.
 
+mod fingerprint;
+
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
@@ -65,6 +68,13 @@ impl SectorWrite {
     }
 }
 
+/// A flush that was submitted and has not ended.
+#[derive(Debug)]
+#[must_use = "the model keeps what a flush in flight covers until it ends"]
+pub struct FlushInFlight {
+    submitted: Moment,
+}
+
 /// A read that was submitted and has not ended.
 #[derive(Debug)]
 #[must_use = "the model keeps what a read in flight may see until it ends"]
@@ -78,13 +88,30 @@ pub struct SectorModel {
     now: Moment,
     /// Submission of the last flush that succeeded.
     flushed: Moment,
-    /// Submissions of the reads in flight.
-    reads: BTreeSet<Moment>,
+    /// The reads in flight, by submission; and who they are.
+    reads: BTreeMap<Moment, u64>,
+    /// The flushes in flight, by submission; and who they are.
+    flushes: BTreeMap<Moment, u64>,
     /// By submission, the writes that are not forgotten.
-    sectors: BTreeMap<u64, Vec<SectorWrite>>,
+    sectors: BTreeMap<u64, SectorWrites>,
+    /// The sum of the keys of all sectors.
+    sectors_key: u128,
+    /// The sectors in which a read in flight may see what a flush has put out of sight otherwise.
+    held: BTreeSet<u64>,
     /// Ends and sectors of the successful writes that no successful flush covers, by end.
     uncovered: VecDeque<(Moment, Range<u64>)>,
     after_power_cut: Allowed,
+    /// See [`SectorModel::fingerprint`].
+    fingerprint: OnceCell<u128>,
+}
+
+/// The writes to one sector.
+#[derive(Debug, Clone, Default)]
+struct SectorWrites {
+    /// By submission.
+    list: Vec<SectorWrite>,
+    /// What they add to the fingerprint, but for requests in flight.
+    key: u128,
 }
 
 impl SectorModel {
@@ -94,15 +121,17 @@ impl SectorModel {
         Self::default()
     }
 
-    /// A flush is submitted; its submission is the moment returned.
-    pub fn submit_flush(&mut self) -> Moment {
-        self.submit()
+    /// A flush is submitted. `id` is the same for it, and for no other flush, in every schedule.
+    pub fn submit_flush(&mut self, id: u64) -> FlushInFlight {
+        let submitted = self.submit();
+        self.flushes.insert(submitted, id);
+        FlushInFlight { submitted }
     }
 
-    /// A read is submitted.
-    pub fn submit_read(&mut self) -> ReadInFlight {
+    /// A read is submitted. `id` is the same for it, and for no other read, in every schedule.
+    pub fn submit_read(&mut self, id: u64) -> ReadInFlight {
         let submitted = self.submit();
-        self.reads.insert(submitted);
+        self.reads.insert(submitted, id);
         ReadInFlight { submitted }
     }
 
@@ -111,7 +140,8 @@ impl SectorModel {
         let submitted = self.submit();
         for sector in sectors {
             let writes = self.sectors.entry(sector).or_default();
-            writes.push(SectorWrite { serial, submitted, ended: None });
+            writes.list.push(SectorWrite { serial, submitted, ended: None });
+            self.update_key(sector);
             let values = [self.after_power_cut.of(sector), &[Value::Write(serial)]].concat();
             self.after_power_cut.set(sector, values);
         }
@@ -123,13 +153,14 @@ impl SectorModel {
     /// # Panics
     /// If it was not submitted, or ended before.
     pub fn end_write(&mut self, sectors: Range<u64>, serial: u64, end: End) {
-        self.now += 1;
+        self.step();
         for sector in sectors.clone() {
             let writes = self.sectors.get_mut(&sector).expect("the write was submitted");
-            let write = writes.iter_mut().rfind(|write| write.serial == serial);
+            let write = writes.list.iter_mut().rfind(|write| write.serial == serial);
             let write = write.expect("the write was submitted");
             assert!(write.ended.is_none(), "write {serial:#x} ended twice");
             write.ended = Some((self.now, end));
+            self.update_key(sector);
         }
         if end == End::Success {
             self.uncovered.push_back((self.now, sectors));
@@ -142,12 +173,33 @@ impl SectorModel {
     /// If it is a read of another model.
     pub fn end_read(&mut self, read: ReadInFlight) {
         let ReadInFlight { submitted } = read;
-        assert!(self.reads.remove(&submitted), "no read of moment {submitted} is in flight");
+        let ended = self.reads.remove(&submitted);
+        assert!(ended.is_some(), "no read of moment {submitted} is in flight");
+        self.fingerprint.take();
+        for sector in std::mem::take(&mut self.held) {
+            self.forget(sector);
+        }
     }
 
-    /// A flush that was submitted at `submitted` succeeds.
-    pub fn flush_succeeded(&mut self, submitted: Moment) {
-        self.now += 1;
+    /// A flush ends that promises nothing: it failed or was cancelled.
+    ///
+    /// # Panics
+    /// If it is a flush of another model.
+    pub fn end_flush(&mut self, flush: FlushInFlight) {
+        let FlushInFlight { submitted } = flush;
+        let ended = self.flushes.remove(&submitted);
+        assert!(ended.is_some(), "no flush of moment {submitted} is in flight");
+        self.fingerprint.take();
+    }
+
+    /// A flush succeeds.
+    ///
+    /// # Panics
+    /// If it is a flush of another model.
+    pub fn flush_succeeded(&mut self, flush: FlushInFlight) {
+        let FlushInFlight { submitted } = flush;
+        self.end_flush(flush);
+        self.step();
         self.flushed = self.flushed.max(submitted);
         while let Some((_, sectors)) = self.uncovered.pop_front_if(|(end, _)| *end < self.flushed) {
             sectors.for_each(|sector| self.cover(sector));
@@ -179,7 +231,7 @@ impl SectorModel {
     #[must_use]
     pub fn readable(&self, sector: u64, read: &ReadInFlight) -> Vec<Value> {
         let ReadInFlight { submitted } = *read;
-        assert!(self.reads.contains(&submitted), "no read of moment {submitted} is in flight");
+        assert!(self.reads.contains_key(&submitted), "no read of moment {submitted} is in flight");
         not_superseded(self.writes(sector), submitted)
     }
 
@@ -189,27 +241,43 @@ impl SectorModel {
         not_superseded(self.writes(sector), Moment::MAX)
     }
 
-    fn submit(&mut self) -> Moment {
+    fn step(&mut self) {
         self.now += 1;
+        self.fingerprint.take();
+    }
+
+    fn submit(&mut self) -> Moment {
+        self.step();
         self.now
     }
 
     fn writes(&self, sector: u64) -> &[SectorWrite] {
-        self.sectors.get(&sector).map_or(&[], Vec::as_slice)
+        self.sectors.get(&sector).map_or(&[], |writes| &writes.list)
     }
 
     /// No question will be about what is superseded before this moment.
     fn horizon(&self) -> Moment {
-        self.reads.first().map_or(self.flushed, |&submitted| submitted.min(self.flushed))
+        let read = self.reads.first_key_value();
+        read.map_or(self.flushed, |(&submitted, _)| submitted.min(self.flushed))
     }
 
     /// A flush covers a write to `sector`: some may be seen no more, some be forgotten.
     fn cover(&mut self, sector: u64) {
+        self.forget(sector);
+        let left = not_superseded(self.writes(sector), self.flushed);
+        self.after_power_cut.set(sector, left);
+    }
+
+    /// Forgets what nobody can ask for any more of `sector`.
+    fn forget(&mut self, sector: u64) {
         let horizon = self.horizon();
         let writes = self.sectors.get_mut(&sector).expect("a write to it was covered");
-        let superseding = superseding(writes, horizon);
-        writes.retain(|write| !write.ended_before(superseding));
-        self.after_power_cut.set(sector, not_superseded(writes, self.flushed));
+        let superseding = superseding(&writes.list, horizon);
+        writes.list.retain(|write| !write.ended_before(superseding));
+        if horizon < self.flushed {
+            self.held.insert(sector);
+        }
+        self.update_key(sector);
     }
 }
 

@@ -236,7 +236,7 @@ mod tests {
         // Sector 1: written and flushed. Sector 2: written, not flushed.
         model.submit_write(1..2, 7);
         model.end_write(1..2, 7, End::Success);
-        let flush = model.submit_flush();
+        let flush = model.submit_flush(0);
         model.flush_succeeded(flush);
         model.submit_write(2..3, 8);
         let now = Obligations::after_power_cut(&model, &initial);
@@ -267,7 +267,7 @@ mod tests {
         model.submit_write(1..3, 7);
         let unflushed = Obligations::after_power_cut(&model, &initial);
         model.end_write(1..3, 7, End::Success);
-        let flush = model.submit_flush();
+        let flush = model.submit_flush(0);
         model.flush_succeeded(flush);
         let flushed = Obligations::after_power_cut(&model, &initial);
         let old = Origin::Base { sector: 1 }.content();

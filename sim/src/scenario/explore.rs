@@ -71,6 +71,15 @@ pub enum Schedules {
     },
 }
 
+impl Schedules {
+    /// Whether executions stand for nothing but themselves: other orders of their completions are not
+    /// explored too.
+    #[must_use]
+    pub fn stands_for_one_order(self) -> bool {
+        matches!(self, Self::Fifo | Self::Random { .. } | Self::Delays(_))
+    }
+}
+
 /// How much an exhaustive search leaves out of what is equivalent to something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reduction {

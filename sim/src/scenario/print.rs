@@ -12,8 +12,8 @@ use super::convert::{DRAWS, ERRORS, KINDS, READY, REDUCTIONS, VERSION};
 use super::size::{Len, LongLen, duration_text};
 use super::{
     Access, AnyFault, BaseSpec, Client, Crashes, Draw, Expected, Explore, FvdSpec, PlacedFault,
-    PlacedFaultKind, PowerCut, PrefetchSpec, Reduction, Replay, Scenario, Schedules, StorageContent,
-    SystemSpec, ThrottleSpec,
+    PlacedFaultKind, PowerCut, PrefetchSpec, Reduction, Replay, Scenario, Schedules,
+    StorageContent, SystemSpec, ThrottleSpec,
 };
 use crate::disk::{DiscardContent, DiskSpec, FailedFlush, FaultEffect, Which};
 use crate::exec::ReadyOrder;

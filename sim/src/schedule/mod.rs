@@ -21,8 +21,8 @@ mod replay;
 pub use divergence::{Divergence, Mismatch};
 pub use exhaustive::Exhaustive;
 pub use fifo::Fifo;
-pub use orders::Orders;
 pub(crate) use guided::{Guided, GuidedStep};
+pub use orders::Orders;
 pub use random::Random;
 pub use replay::{AfterTrace, Replay};
 

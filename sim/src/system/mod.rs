@@ -89,6 +89,14 @@ pub trait System: Send + Sync {
         false
     }
 
+    /// Whether tasks share nothing that they do not tell
+    /// [`Runtime::tracker`] of, apart from disks, clock and what else the runtime gives them. All of
+    /// [`plugpull_engine::sync`] tells. If not, all that tasks do counts as depending on all else that
+    /// tasks do: that is right for any system, and explores more.
+    fn is_tracked(&self) -> bool {
+        false
+    }
+
     /// Whether the start images need recovery, so that opening them writes.
     fn recovers_at_start(&self) -> bool {
         false

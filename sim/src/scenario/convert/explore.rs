@@ -31,11 +31,8 @@ pub(in crate::scenario) const READY: [(&str, ReadyOrder); 2] =
     [("any", ReadyOrder::Any), ("macro-step", ReadyOrder::MacroStep)];
 
 /// Reductions of an exhaustive search.
-pub(in crate::scenario) const REDUCTIONS: [(&str, Reduction); 3] = [
-    ("plain", Reduction::Plain),
-    ("dpor", Reduction::Dpor),
-    ("stateful", Reduction::Stateful),
-];
+pub(in crate::scenario) const REDUCTIONS: [(&str, Reduction); 3] =
+    [("plain", Reduction::Plain), ("dpor", Reduction::Dpor), ("stateful", Reduction::Stateful)];
 
 /// Ways to draw executions.
 pub(in crate::scenario) const DRAWS: [(&str, Draw); 5] = [

@@ -89,6 +89,10 @@ impl System for FvdSystem {
         &self.start
     }
 
+    fn is_tracked(&self) -> bool {
+        true
+    }
+
     fn is_read_only(&self) -> bool {
         self.opening.access == Access::ReadOnly
     }

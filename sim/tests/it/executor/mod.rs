@@ -15,8 +15,12 @@ use plugpull_sim::disk::{DiskSpec, FaultPlan, Image};
 use plugpull_sim::exec::{ReadyOrder, Step, Trace, World, WorldOptions};
 use plugpull_sim::schedule::{Exhaustive, Strategy};
 
-const MACRO_STEP: WorldOptions =
-    WorldOptions { ready: ReadyOrder::MacroStep, cancel_budget: 0, step_cap: 10_000 };
+const MACRO_STEP: WorldOptions = WorldOptions {
+    ready: ReadyOrder::MacroStep,
+    cancel_budget: 0,
+    step_cap: 10_000,
+    ..WorldOptions::PLAIN
+};
 const ANY: WorldOptions = WorldOptions { ready: ReadyOrder::Any, ..MACRO_STEP };
 
 /// A world with one disk of 64 KiB, `image`.

@@ -1,0 +1,28 @@
+//! Which strategy explores which schedules.
+
+use crate::exec::Noted;
+use crate::scenario::{Draw, Explore, Reduction, Schedules};
+use crate::schedule::{Exhaustive, Fifo, Random, Strategy};
+
+/// What the strategy for these schedules has to know of every step.
+pub(super) fn noted(schedules: Schedules) -> Noted {
+    match schedules {
+        Schedules::Exhaustive(Reduction::Plain)
+        | Schedules::Fifo
+        | Schedules::Random { by: Draw::Walk, .. } => Noted::Nothing,
+        Schedules::Exhaustive(Reduction::Dpor) | Schedules::Random { .. } => Noted::Footprints,
+        Schedules::Exhaustive(Reduction::Stateful | Reduction::Chosen) | Schedules::Delays(_) => {
+            Noted::States
+        }
+    }
+}
+
+/// A strategy that has not begun.
+pub(super) fn strategy(explore: &Explore) -> Box<dyn Strategy> {
+    match explore.schedules {
+        Schedules::Exhaustive(_) => Box::new(Exhaustive::new()),
+        Schedules::Fifo => Box::new(Fifo::new()),
+        Schedules::Delays(_) => Box::new(Fifo::new()),
+        Schedules::Random { count, seed, .. } => Box::new(Random::new(seed, 0..count)),
+    }
+}
