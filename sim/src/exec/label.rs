@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use plugpull_engine::{DiskErrorKind, WriteFlags};
+use plugpull_engine::{ByteRange, DiskErrorKind, WriteFlags};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::identity::{Name, TaskId, mix};
@@ -79,6 +79,14 @@ pub enum OutcomeLabel {
     Misdirected(u64),
     /// One byte is inverted.
     Corrupted,
+}
+
+impl RequestLabel {
+    /// The bytes that it is about.
+    #[must_use]
+    pub fn range(&self) -> ByteRange {
+        ByteRange::new(self.offset, self.len)
+    }
 }
 
 impl Label {

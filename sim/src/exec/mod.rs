@@ -41,6 +41,7 @@ pub(crate) use access::{Accessed, Object};
 pub(crate) use cell::Cell;
 pub use choice::{ChoiceKind, ChoicePoint, Trace, TracedChoice};
 pub use end::{Hang, Panicked, Step, Waiting};
+pub(crate) use identity::mix;
 pub use identity::{Name, TaskId};
 pub use label::{Label, OutcomeLabel, RequestLabel};
 pub use options::{ReadyOrder, WorldOptions};

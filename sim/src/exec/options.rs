@@ -1,5 +1,7 @@
 //! What is fixed for all executions of one exploration.
 
+use super::tracking::Noted;
+
 /// Which orders of ready tasks are explored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ReadyOrder {
@@ -12,7 +14,7 @@ pub enum ReadyOrder {
     MacroStep,
 }
 
-use super::tracking::Noted;
+
 
 /// Options of a [`World`](super::World).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

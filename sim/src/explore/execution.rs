@@ -6,12 +6,14 @@ use std::sync::Arc;
 use plugpull_engine::{Disk, Error};
 
 use crate::disk::{Image, OpKind};
-use crate::exec::{Cell, Label, Output, World};
+use crate::exec::{Noted, Cell, Label, Output, World};
+use crate::explore::audit::Audited;
 use crate::explore::found::{Cut, Found};
 use crate::explore::latest::Recording;
 use crate::explore::plan::Plan;
 use crate::explore::session::{Client, Guest, SharedGuest};
 use crate::oracle::{EVERY_SECTOR, Finding, Moment, Obligations};
+use crate::schedule::GuidedStep;
 use crate::system::{Device, Purpose};
 use crate::verdict::Invariant;
 
@@ -26,6 +28,15 @@ pub(crate) struct Execution {
     obligations: Option<(Moment, Arc<Obligations>)>,
     /// The steps so far, if they are kept.
     recording: Option<Recording>,
+    /// What is explored has come to its end: tells the strategy, the first time.
+    pub(crate) fn finished(&mut self, strategy: &mut Box<dyn Strategy>) {
+        if !self.is_verifying() && strategy.notes() != Noted::Nothing {
+            strategy.finished(&mut || self.world.fingerprint());
+        }
+    }
+
+    /// The steps so far with what they have touched, if that is kept.
+    steps: Vec<Audited>,
 }
 
 enum Stage {
@@ -54,6 +65,7 @@ impl Execution {
             events_of_clients: None,
             obligations: None,
             recording: None,
+            steps: Vec::new(),
         }
     }
 
@@ -66,9 +78,18 @@ impl Execution {
     /// before it. Reading back is no part of what is explored.
     pub(crate) fn record(&mut self, event: Label, choices: usize) {
         let verifying = self.is_verifying();
+        if let (Some(made), false) = (self.world.made(), verifying) {
+            let step = GuidedStep { event, coins: self.world.coins_after(choices) };
+            self.steps.push(Audited { step, made });
+        }
         if let Some(recording) = self.recording.as_mut().filter(|_| !verifying) {
             recording.add(&self.world, event, choices);
         }
+    }
+
+    /// The steps so far with what they have touched; none if that is not noted.
+    pub(crate) fn steps(&self) -> &[Audited] {
+        &self.steps
     }
 
     /// The steps that were kept.

@@ -12,6 +12,7 @@
 
 mod again;
 mod answers;
+mod audit;
 mod concrete;
 mod counterexample;
 mod cross_check;
@@ -19,6 +20,7 @@ mod cuts;
 mod execution;
 mod exploration;
 mod found;
+mod frontiers;
 mod images;
 mod later;
 mod latest;
@@ -47,6 +49,7 @@ use crate::system::fvd::FvdSystem;
 use crate::verdict::{ScenarioResult, Violation};
 
 pub use exploration::Exploration;
+pub use frontiers::Causes;
 
 /// What is asked of a search besides the scenario.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -17,11 +17,13 @@ use std::ops::ControlFlow;
 
 use crate::crash::Unreadable;
 use crate::disk::CrashSpace;
-use crate::exec::Step;
+use crate::exec::{Noted, Step};
+use crate::explore::audit::Audit;
 use crate::explore::cuts::{Cuts, Point, Reach, Violation};
 use crate::explore::execution::Execution;
 use crate::explore::found::Found;
 use crate::explore::plan::Plan;
+use crate::explore::visited::Visited;
 use crate::oracle::Finding;
 use crate::scenario::{Crashes, Explore};
 use crate::schedule::{Divergence, Strategy};
@@ -52,6 +54,10 @@ pub(crate) struct Search<'a> {
     every_step: bool,
     /// The only step at which it is cut, if there is just one.
     only_step: Option<usize>,
+    /// The cuts of executions after which the power was cut.
+    pub(super) frontiers: Visited,
+    /// How independent steps are looked at, if anything rests on it.
+    audit: Option<Audit>,
 }
 
 impl Outcome {
@@ -68,7 +74,7 @@ impl Outcome {
 impl<'a> Search<'a> {
     pub(crate) fn new(plan: &'a Plan, cuts: &'a mut Cuts) -> Self {
         let outcome = Outcome::default();
-        Self { plan, cuts, outcome, listener: None, every_step: false, only_step: None }
+        Self { plan, cuts, outcome, listener: None, every_step: false, only_step: None, frontiers: Visited::default(), audit: None }
     }
 
     /// Cuts power at every step: what a replay needs, and the reference for the search by intervals.
@@ -86,6 +92,12 @@ impl<'a> Search<'a> {
     /// Whether power is cut at steps that were asked for, not at the end of intervals.
     pub(super) fn is_at_steps(&self) -> bool {
         self.every_step
+    }
+
+    /// Looks whether steps are as independent as they are said to be: at one pair in `one_in`.
+    pub(crate) fn auditing(mut self, one_in: u64) -> Self {
+        self.audit = (self.plan.world.noted != Noted::Nothing).then_some(Audit { one_in, pairs: 0 });
+        self
     }
 
     /// Tells every step of every execution to `listener`.
@@ -117,11 +129,6 @@ impl<'a> Search<'a> {
             }
             self.outcome.executions += 1;
             let ended = self.execution(strategy);
-            if ended.is_continue()
-                && let Err(divergence) = strategy.end()
-            {
-                self.diverged(&divergence);
-            }
             tick(&self.outcome, self.cuts);
             if ended.is_break() || self.outcome.broken.is_some() {
                 break;
@@ -132,12 +139,33 @@ impl<'a> Search<'a> {
 
     fn execution(&mut self, strategy: &mut Box<dyn Strategy>) -> ControlFlow<()> {
         let mut execution = Execution::new(self.plan);
-        if !self.plan.latest || self.only_step.is_some() {
-            return self.run_to_end(&mut execution, strategy);
+        let latest = self.plan.latest && self.only_step.is_none();
+        if latest {
+            execution.start_recording(self.plan);
         }
-        execution.start_recording(self.plan);
         self.run_to_end(&mut execution, strategy)?;
-        self.latest(&execution)
+        if latest {
+            self.latest(&execution)?;
+        }
+        if let Err(divergence) = strategy.end() {
+            self.diverged(&divergence);
+            return ControlFlow::Break(());
+        }
+        self.audit(&execution)?;
+        match strategy.causes() {
+            Some(causes) => self.frontiers(&execution, &causes),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Looks whether the steps of an execution are what they are said to be.
+    fn audit(&mut self, execution: &Execution) -> ControlFlow<()> {
+        let Some(audit) = &mut self.audit else { return ControlFlow::Continue(()) };
+        let Err(why) = audit.execution(self.plan, execution.steps()) else {
+            return ControlFlow::Continue(());
+        };
+        self.outcome.broken.get_or_insert(why);
+        ControlFlow::Break(())
     }
 
     /// Runs an execution, and looks at what has happened in all of it.
@@ -196,6 +224,7 @@ impl<'a> Search<'a> {
                     }
                 }
                 Step::Finished => {
+                    execution.finished(strategy);
                     if interval.unexplored && !execution.is_verifying() {
                         self.crash_point(execution, &interval, None)?;
                         interval.unexplored = false;
@@ -207,6 +236,7 @@ impl<'a> Search<'a> {
                     }
                 }
                 Step::Hang(hang) => {
+                    execution.finished(strategy);
                     self.crash_point(execution, &interval, None)?;
                     return self.live(execution, stopped(Invariant::LProg, &hang));
                 }
@@ -235,7 +265,7 @@ impl<'a> Search<'a> {
     }
 
     /// Cuts the power, in every way, at the present moment of an execution or before its last step.
-    fn crash_point(
+    pub(super) fn crash_point(
         &mut self,
         execution: &mut Execution,
         interval: &Interval,
@@ -315,11 +345,11 @@ fn decide(wanted: Option<Invariant>, found: Invariant) -> ControlFlow<()> {
 }
 
 /// A stretch of steps in which nothing becomes impossible for a power cut.
-struct Interval {
+pub(super) struct Interval {
     /// Its first step.
-    start: usize,
+    pub(super) start: usize,
     /// Whether its last step so far is new and was not explored.
-    unexplored: bool,
+    pub(super) unexplored: bool,
 }
 
 /// The moment before a step.

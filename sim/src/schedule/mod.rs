@@ -27,6 +27,7 @@ pub use random::Random;
 pub use replay::{AfterTrace, Replay};
 
 use crate::exec::{ChoicePoint, MadeStep, Noted};
+use crate::explore::Causes;
 use crate::orders::Pick;
 
 /// What picks choices, over one execution or many.
@@ -70,6 +71,18 @@ pub trait Strategy: Send {
     fn made(&mut self, step: MadeStep) -> Result<(), Box<Divergence>> {
         let _ = step;
         Ok(())
+    }
+
+    /// Nothing more can happen in the execution, which `fingerprint` identifies the state of; called
+    /// before [`Strategy::end`], if anything is to be noted.
+    fn finished(&mut self, fingerprint: &mut dyn FnMut() -> u128) {
+        let _ = fingerprint;
+    }
+
+    /// What comes before what in the execution that has ended, if it is complete and stands for others
+    /// with other orders.
+    fn causes(&self) -> Option<Causes<'_>> {
+        None
     }
 
     /// Ends the current execution, also one that was given up early.
