@@ -17,6 +17,11 @@
 //! }
 //! ```
 //!
+//! | engine | explores | remembers |
+//! |---|---|---|
+//! | [`Plain`] | every order | the path |
+//! | [`Dpor`] | one order of each class of equivalent ones | the path |
+//!
 //! Nothing here knows of disks or engines of storage. Rules for those who use it:
 //!
 //! * Identities of processes are the same in every execution. A process may have many events, one
@@ -24,9 +29,37 @@
 //! * An event is determined by what was before it in the order of dependence, and by the choices
 //!   made inside it.
 //! * Two events that do not conflict by their footprints commute: from every state in which both are
-//!   enabled, both orders lead to the same state, and neither disables the other. An event that
-//!   *disables* another one need not conflict with it: the engines notice that themselves.
+//!   enabled, both orders lead to the same state, and neither disables the other. So an event that
+//!   comes after another one which it would have *disabled* conflicts with it. Where it does disable
+//!   it, the other one has no footprint to conflict with: the engines notice that themselves.
 //! * Executions are finite.
+//! * An execution that the caller gives up hides what would have followed, and the orders of that.
+
+mod choices;
+mod class;
+mod clocks;
+mod counts;
+mod cuts;
+mod difference;
+mod dpor;
+mod events;
+mod path;
+mod plain;
+mod progress;
+mod races;
+mod shard;
+mod sleep;
+
+pub use class::Classes;
+pub use clocks::Clocks;
+pub use counts::{Counts, Ended};
+pub use cuts::{Change, Cuts};
+pub use difference::{Difference, NotRepeated};
+pub use dpor::Dpor;
+pub use plain::Plain;
+pub use shard::{Roots, Shard, depth_for};
+
+use serde::{Deserialize, Serialize};
 
 /// Who may act: small, and ordered the same way in every execution.
 pub trait Process: Copy + Ord + std::fmt::Debug {
@@ -68,12 +101,14 @@ pub enum Pick {
 }
 
 /// Why an execution is given up before its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stop {
     /// Whatever may follow is equivalent to what was explored already.
     Covered,
     /// It belongs to another shard.
     Elsewhere,
+    /// There is no room to remember more: the search ends here, and is not complete.
+    Full,
 }
 
 /// What an event did.
@@ -90,15 +125,6 @@ pub struct Ran<F> {
     pub waited_for_all: bool,
     /// Hash of what the event did and of all choices made in it: compared when it is run again.
     pub past: u64,
-}
-
-/// An execution that does not repeat what it did before, at the step where that shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotRepeated {
-    /// The step, counted from zero.
-    pub step: usize,
-    /// What differs.
-    pub what: &'static str,
 }
 
 /// What explores orders of events.
@@ -124,11 +150,12 @@ pub trait Engine<P: Process, F: Footprint> {
     /// If the execution is not the one that it has to be.
     fn ran(&mut self, ran: Ran<F>) -> Result<Option<Stop>, NotRepeated>;
 
-    /// Ends the execution, whether it came to its end or was given up by anybody.
+    /// Ends the execution. `last` identifies the state in which nothing is enabled any more; it is
+    /// none if the execution was given up before, by anybody.
     ///
     /// # Errors
     /// If the execution is not the one that it has to be.
-    fn end(&mut self) -> Result<(), NotRepeated>;
+    fn end(&mut self, last: Option<&mut dyn FnMut() -> u128>) -> Result<(), NotRepeated>;
 
     /// The first step of the execution under way that no earlier one has shown.
     fn first_new_step(&self) -> usize;

@@ -7,7 +7,10 @@ mod disk_requests;
 mod disk_truth_table;
 mod executor;
 mod explore;
+#[path = "../../models/mod.rs"]
+mod models;
 mod named_invariants;
+mod orders;
 mod real_images;
 mod second_power_cut;
 mod self_check;

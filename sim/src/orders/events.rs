@@ -1,0 +1,83 @@
+//! The events of the execution under way, and their order of dependence.
+
+use serde::{Deserialize, Serialize};
+
+use super::choices::Choice;
+use super::clocks::{self, Clocks};
+use super::{Process, class};
+
+/// One event that has happened.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Event<P, F> {
+    pub(super) process: P,
+    pub(super) footprint: F,
+    /// The first step of its era. Everything before is before it; races are within eras.
+    pub(super) era: usize,
+    /// Identifies it with all that comes before it.
+    hash: u128,
+    /// The sum of the hashes of all events up to this one.
+    total: u128,
+}
+
+/// The events of the execution under way, one a step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Events<P, F> {
+    list: Vec<Event<P, F>>,
+    clocks: Clocks,
+}
+
+impl<P: Process, F> Events<P, F> {
+    pub(super) fn new() -> Self {
+        Self { list: Vec::new(), clocks: Clocks::default() }
+    }
+
+    pub(super) fn list(&self) -> &[Event<P, F>] {
+        &self.list
+    }
+
+    pub(super) fn clocks(&self) -> &Clocks {
+        &self.clocks
+    }
+
+    pub(super) fn row_for_next(&mut self, row: &mut Vec<u64>) {
+        self.clocks.row_for_next(row);
+    }
+
+    /// One more event, of `process` and after those of `row`.
+    pub(super) fn push(
+        &mut self,
+        process: P,
+        footprint: F,
+        era: usize,
+        choices: &[Choice],
+        row: &[u64],
+    ) {
+        let before = clocks::steps(row).map(|step| self.list[step].hash);
+        let past = before.fold(0, u128::wrapping_add);
+        let hash = class::event(process.key(), choices, past);
+        let total = self.signature().wrapping_add(hash);
+        self.list.push(Event { process, footprint, era, hash, total });
+        self.clocks.push(row);
+    }
+
+    /// Removes the event of `step`, the last one, if it has happened.
+    pub(super) fn remove(&mut self, step: usize) -> Option<F> {
+        assert!(self.list.len() <= step + 1, "the last event");
+        if self.list.len() <= step {
+            return None;
+        }
+        self.clocks.truncate(step);
+        self.list.pop().map(|event| event.footprint)
+    }
+
+    /// The first step of the current era.
+    pub(super) fn era(&self) -> usize {
+        self.list.last().map_or(0, |event| event.era)
+    }
+
+    /// Identifies the execution up to here, whatever the order of events that do not depend on each
+    /// other.
+    pub(super) fn signature(&self) -> u128 {
+        self.list.last().map_or(0, |event| event.total)
+    }
+}

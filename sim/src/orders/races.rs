@@ -1,0 +1,140 @@
+//! Which earlier events a new one races with, and who has to go first to see the other order.
+
+use super::clocks::{self, has};
+use super::events::Events;
+use super::path::Step;
+use super::sleep::Node;
+use super::{Difference, Footprint, NotRepeated, Process, Ran};
+
+/// Memory for the sets of steps of one analysis.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scratch {
+    /// What comes before the new event.
+    row: Vec<u64>,
+    /// What would still happen if the earlier event of a race were put off.
+    rest: Vec<u64>,
+}
+
+/// Orders the event of the last step after those it depends on. For each that it races with, a
+/// process that starts the other order is wanted at the moment before that one.
+///
+/// A race is a conflict of two events of which neither is before the other through a third one.
+/// What enabled an event, and the event of the same process before it, come before it without a
+/// race, and so does all that happened before its era began.
+///
+/// # Errors
+/// If no process that starts the other order was enabled: then the footprints, the identities of
+/// processes, or what enabled events, are not as they have to be.
+///
+/// # Source
+/// Abdulla, Aronis, Jonsson, Sagonas, "Source Sets", algorithm 1.
+pub(super) fn order<P: Process, F: Footprint>(
+    events: &mut Events<P, F>,
+    nodes: &mut [Node<P, F>],
+    path: &[Step<P>],
+    ran: Ran<F>,
+    scratch: &mut Scratch,
+) -> Result<(), NotRepeated> {
+    let new = events.list().len();
+    let (process, choices) = (path[new].process(), path[new].choices.made());
+    let era = if ran.waited_for_all { new } else { events.era() };
+    events.row_for_next(&mut scratch.row);
+    clocks::add_all_before(&mut scratch.row, era);
+    for step in (era..new).rev() {
+        if has(&scratch.row, step) {
+            continue;
+        }
+        let event = &events.list()[step];
+        if event.process != process && ran.enabled_by != Some(step) {
+            if !event.footprint.conflicts(&ran.footprint) {
+                continue;
+            }
+            reverse(events, step, process, &mut nodes[step], &path[step].enabled, scratch)?;
+        }
+        clocks::join(&mut scratch.row, events.clocks().row(step));
+        clocks::add(&mut scratch.row, step);
+    }
+    events.push(process, ran.footprint, era, choices, &scratch.row);
+    Ok(())
+}
+
+/// Takes note of an event of `process` without ordering it: nothing follows it.
+pub(super) fn ignore<P: Process, F>(
+    events: &mut Events<P, F>,
+    process: P,
+    footprint: F,
+    scratch: &mut Scratch,
+) {
+    events.row_for_next(&mut scratch.row);
+    let era = events.era();
+    events.push(process, footprint, era, &[], &scratch.row);
+}
+
+/// The event of `step` races with the new one, of `process`: at `node`, some process wants to go
+/// that leads to their other order.
+///
+/// Such are the processes whose event may be the first of those that do not come after `step`, the
+/// new one included.
+fn reverse<P: Process, F: Footprint>(
+    events: &Events<P, F>,
+    step: usize,
+    process: P,
+    node: &mut Node<P, F>,
+    enabled: &[P],
+    scratch: &mut Scratch,
+) -> Result<(), NotRepeated> {
+    if node.is_all_settled() {
+        return Ok(());
+    }
+    let (list, clocks) = (events.list(), events.clocks());
+    let place_of = |process| enabled.iter().position(|&other| other == process);
+    let rest = &mut scratch.rest;
+    rest.clear();
+    rest.resize(scratch.row.len(), 0);
+    let mut chosen = None;
+    for (other, event) in list.iter().enumerate().skip(step + 1) {
+        let row = clocks.row(other);
+        if has(row, step) {
+            continue;
+        }
+        if clocks::apart(row, rest)
+            && let Some(place) = place_of(event.process)
+        {
+            if node.is_settled(place) {
+                return Ok(());
+            }
+            chosen = chosen.or(Some(place));
+        }
+        clocks::add(rest, other);
+    }
+    if clocks::apart(&scratch.row, rest)
+        && let Some(place) = place_of(process)
+    {
+        chosen = Some(place);
+    }
+    // If the new event may go first itself, that is the shortest way to the other order.
+    let chosen = chosen.ok_or_else(|| Difference::Dependence.at(list.len()))?;
+    node.want(chosen);
+    Ok(())
+}
+
+/// The processes that the last event has disabled want to go before it: an event that does not
+/// happen shows no footprint, so no race would ask for it.
+pub(super) fn disabled<P: Process, F: Footprint>(
+    node: &mut Node<P, F>,
+    before: &Step<P>,
+    enabled: &[P],
+) {
+    if node.is_all_settled() {
+        return;
+    }
+    // Mostly the enabled ones stay the same, and in the same order.
+    let mut next = 0;
+    for (place, process) in before.enabled.iter().enumerate() {
+        if enabled.get(next) == Some(process) {
+            next += 1;
+        } else if place != before.place && !enabled.contains(process) {
+            node.want(place);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Engines that explore orders of events, on toy systems.
+
+mod classes;
+mod crashes;
