@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use plugpull_report::{RunReport, ScenarioReport};
 use plugpull_sim::explore::{self, RunOptions};
-use plugpull_sim::scenario::Scenario;
+use plugpull_sim::scenario::{Reduction, Scenario};
 use plugpull_sim::verdict::ScenarioResult;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
@@ -41,15 +41,23 @@ pub(crate) struct Args {
     /// Enumerate crash points of up to 65,536 states as well, and compare everything that is seen
     #[arg(long)]
     cross_check: bool,
+    /// What exhaustive searches leave out: `plain` nothing, `dpor` orders of independent events,
+    /// `stateful` what follows a state reached before [default: what the scenario says]
+    #[arg(long, value_name = "ENGINE", value_parser = engine)]
+    engine: Option<Reduction>,
     /// Where to write counterexamples [default: plugpull-out]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
+fn engine(name: &str) -> Result<Reduction, String> {
+    Reduction::from_name(name).ok_or_else(|| "expected plain, dpor or stateful".to_owned())
+}
+
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     let watch = Stopwatch::start();
     let scenarios = scenarios::load(&args.paths)?;
-    let options = RunOptions { seed: args.seed, cross_check: args.cross_check };
+    let options = RunOptions { seed: args.seed, cross_check: args.cross_check, engine: args.engine };
     let bar = Bar::new(scenarios.len());
     // More threads than scenarios would have nothing to do.
     let jobs = args.jobs.map(|jobs| jobs.get().min(scenarios.len()));

@@ -101,6 +101,7 @@ impl fmt::Display for Step {
             Self::Panicked(panicked) => write!(f, "{panicked}"),
             Self::Stopped(Stop::Covered) => f.write_str("what follows was explored already"),
             Self::Stopped(Stop::Elsewhere) => f.write_str("what follows belongs to another shard"),
+            Self::Stopped(Stop::Full) => f.write_str("there is no room for more states"),
             Self::Diverged(divergence) => write!(f, "{divergence}"),
         }
     }

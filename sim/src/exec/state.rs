@@ -76,10 +76,11 @@ pub(crate) struct State {
 }
 
 /// Where the event under way comes from.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Origin {
-    /// The step that made it possible; none if that was before the first.
-    pub(super) enabled_by: Option<usize>,
+    /// The steps each of which would have made it possible, the one that did first; none stands for
+    /// what was before the first step.
+    pub(super) enabled_by: Vec<Option<usize>>,
     /// Whether the clock has moved for it: it was possible only because nothing else was.
     pub(super) clock_moved: bool,
 }

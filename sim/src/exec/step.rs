@@ -63,7 +63,7 @@ impl World {
             }
             let footprint = state.tracking.take_footprint();
             let (step, past) = (state.steps - 1, state.past);
-            let Origin { enabled_by, clock_moved } = state.origin;
+            let Origin { enabled_by, clock_moved } = std::mem::take(&mut state.origin);
             let made = MadeStep { step, event, footprint, enabled_by, clock_moved, past };
             state.tracking.made = Some(made.clone());
             Some(made)
@@ -170,7 +170,7 @@ impl State {
         let begun = match event {
             Event::Complete { place, outcome } => {
                 let due = self.requests.due(place);
-                let enabled_by = self.requests.since(place);
+                let enabled_by = vec![self.requests.since(place)];
                 self.origin = Origin { enabled_by, clock_moved: due > self.timers.now };
                 self.timers.now = self.timers.now.max(due);
                 let tracking = &mut self.tracking;
@@ -180,24 +180,25 @@ impl State {
                 let (enabled_by, timer) = self.timers.origin(place);
                 let before = self.timers.now;
                 let waker = self.timers.fire(place);
-                self.origin = Origin { enabled_by, clock_moved: self.timers.now > before };
+                let clock_moved = self.timers.now > before;
+                self.origin = Origin { enabled_by: vec![enabled_by], clock_moved };
                 self.tracking.touch(timer.whole(Access::Write));
                 self.tracking.touch(Object::Unfinished.whole(Access::Read));
                 Begun::Woken(waker)
             }
             Event::Poll(place) => {
                 let task = self.tasks.take_ready(place);
-                let enabled_by = self.tasks.woken_in(task);
+                let enabled_by = self.tasks.wakers(task).to_vec();
+                self.requests.relied_on.extend(enabled_by.first().copied().flatten());
                 self.origin = Origin { enabled_by, clock_moved: false };
                 self.begin_access(task);
-                self.requests.relied_on.extend(self.tasks.woken_in(task));
                 self.lend(task, strategy);
                 Begun::Run(task)
             }
             Event::Cancel(place) => {
                 self.cancels_left -= 1;
                 let request = self.guest_requests.pending.remove(place);
-                self.origin = Origin { enabled_by: request.since, clock_moved: false };
+                self.origin = Origin { enabled_by: vec![request.since], clock_moved: false };
                 self.begin_access(request.task);
                 self.tasks.learned(request.task).add(request.name_key() as u64, 1);
                 self.lend(request.task, strategy);

@@ -25,8 +25,8 @@ struct Record {
     id: TaskId,
     daemon: bool,
     ready: bool,
-    /// The step in which it became ready last; none if that was before the first.
-    woken_in: Option<usize>,
+    /// The steps that woke it since it ran last; the first made it ready, each would have.
+    wakers: Vec<Option<usize>>,
     ended: bool,
     children: u32,
     requests: u32,
@@ -63,7 +63,7 @@ impl Tasks {
             id,
             daemon,
             ready: false,
-            woken_in: None,
+            wakers: Vec::new(),
             ended: false,
             children: 0,
             requests: 0,
@@ -79,11 +79,16 @@ impl Tasks {
     /// Puts the task into the ready set in this step, unless it has ended.
     pub(super) fn wake(&mut self, task: TaskIndex, step: Option<usize>) {
         let record = &mut self.records[task.0];
-        if record.ready || record.ended {
+        if record.ended {
             return;
         }
-        record.ready = true;
-        record.woken_in = step;
+        if !record.ready {
+            record.wakers.clear();
+        }
+        record.wakers.push(step);
+        if std::mem::replace(&mut record.ready, true) {
+            return;
+        }
         let id = record.id;
         let place = self.ready.partition_point(|other| self.records[other.0].id < id);
         self.ready.insert(place, task);
@@ -96,9 +101,10 @@ impl Tasks {
         task
     }
 
-    /// The step in which the task became ready last; none if that was before the first.
-    pub(super) fn woken_in(&self, task: TaskIndex) -> Option<usize> {
-        self.records[task.0].woken_in
+    /// The steps that have woken the task since it ran last, or had when it began to run: the first
+    /// one has made it ready. None stands for what was before the first step.
+    pub(super) fn wakers(&self, task: TaskIndex) -> &[Option<usize>] {
+        &self.records[task.0].wakers
     }
 
     /// The ready set, in the order of identities.
@@ -197,7 +203,10 @@ mod tests {
             tasks.wake(task, Some(step));
         }
         assert_eq!(tasks.ready(), [c0, child, c1]);
-        assert_eq!([c0, child, c1].map(|task| tasks.woken_in(task)), [Some(3), Some(1), Some(0)]);
+        let wakers = |task, expected: &[Option<usize>]| assert_eq!(tasks.wakers(task), expected);
+        wakers(c0, &[Some(3)]);
+        wakers(child, &[Some(1)]);
+        wakers(c1, &[Some(0), Some(2)]);
         tasks.end(child);
         tasks.wake(child, Some(4));
         assert_eq!(tasks.ready(), [c0, c1]);

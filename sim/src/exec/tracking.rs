@@ -40,8 +40,9 @@ pub struct MadeStep {
     pub event: Label,
     /// What it has touched.
     pub footprint: Footprint,
-    /// The step that made it possible; none if that was before the first.
-    pub enabled_by: Option<usize>,
+    /// The steps each of which would have made it possible, the one that did first; none stands for
+    /// what was before the first step.
+    pub enabled_by: Vec<Option<usize>>,
     /// Whether the clock has moved for it: it was possible only because nothing else was.
     pub clock_moved: bool,
     /// Hash of everything that has happened so far.

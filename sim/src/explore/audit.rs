@@ -58,7 +58,8 @@ impl Audit {
 
 /// Whether two neighbours may change places.
 fn are_independent(one: &MadeStep, other: &MadeStep) -> bool {
-    let possible_before = other.enabled_by.is_none_or(|step| step < one.step);
+    let first = other.enabled_by.first().copied().flatten();
+    let possible_before = first.is_none_or(|step| step < one.step);
     let moved = one.clock_moved || other.clock_moved;
     possible_before
         && !moved

@@ -13,7 +13,7 @@ use crate::explore::latest::Recording;
 use crate::explore::plan::Plan;
 use crate::explore::session::{Client, Guest, SharedGuest};
 use crate::oracle::{EVERY_SECTOR, Finding, Moment, Obligations};
-use crate::schedule::GuidedStep;
+use crate::schedule::{GuidedStep, Strategy};
 use crate::system::{Device, Purpose};
 use crate::verdict::Invariant;
 
@@ -28,13 +28,6 @@ pub(crate) struct Execution {
     obligations: Option<(Moment, Arc<Obligations>)>,
     /// The steps so far, if they are kept.
     recording: Option<Recording>,
-    /// What is explored has come to its end: tells the strategy, the first time.
-    pub(crate) fn finished(&mut self, strategy: &mut Box<dyn Strategy>) {
-        if !self.is_verifying() && strategy.notes() != Noted::Nothing {
-            strategy.finished(&mut || self.world.fingerprint());
-        }
-    }
-
     /// The steps so far with what they have touched, if that is kept.
     steps: Vec<Audited>,
 }
@@ -84,6 +77,13 @@ impl Execution {
         }
         if let Some(recording) = self.recording.as_mut().filter(|_| !verifying) {
             recording.add(&self.world, event, choices);
+        }
+    }
+
+    /// What is explored has come to its end: tells the strategy, the first time.
+    pub(crate) fn finished(&mut self, strategy: &mut Box<dyn Strategy>) {
+        if !self.is_verifying() && strategy.notes() != Noted::Nothing {
+            strategy.finished(&mut || self.world.fingerprint());
         }
     }
 

@@ -42,7 +42,9 @@ use crate::explore::plan::Plan;
 use crate::explore::script::Script;
 use crate::explore::search::{Outcome, Search};
 use crate::explore::strategy::strategy;
-use crate::scenario::{Crashes, Explore, Replay as Way, Scenario, SystemSpec};
+use crate::scenario::{
+    Crashes, Explore, Reduction, Replay as Way, Scenario, Schedules, SystemSpec,
+};
 use crate::schedule::{AfterTrace, Replay, Strategy};
 use crate::system::System;
 use crate::system::fvd::FvdSystem;
@@ -59,6 +61,8 @@ pub struct RunOptions {
     /// Enumerates every crash point that has at most 65,536 states as well, and compares what is
     /// seen; and cuts the power at every step as well, and compares the verdict.
     pub cross_check: bool,
+    /// The engine of every exhaustive search, instead of what the scenario says.
+    pub engine: Option<Reduction>,
 }
 
 impl RunOptions {
@@ -66,6 +70,11 @@ impl RunOptions {
     pub fn apply_to(&self, explore: &mut Explore) {
         if let Some(seed) = self.seed {
             explore.set_seed(seed);
+        }
+        if let (Some(engine), Schedules::Exhaustive(reduction)) =
+            (self.engine, &mut explore.schedules)
+        {
+            *reduction = engine;
         }
     }
 }
@@ -229,7 +238,8 @@ fn run_plan(
     };
     let mut seen = cuts();
     seen.cross_checks = options.cross_check;
-    let search = Search::new(plan, &mut seen).often_enough_for(explore);
+    let audit = if options.cross_check { 1 } else { 256 };
+    let search = Search::new(plan, &mut seen).often_enough_for(explore).auditing(audit);
     let mut outcome = search.run(&mut strategy(explore), &mut tick);
     if outcome.has_only_others_than(plan.wanted) && !seen.at_every_step && seen.broken.is_none() {
         seen = cuts();

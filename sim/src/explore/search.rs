@@ -353,7 +353,7 @@ pub(super) struct Interval {
 }
 
 /// The moment before a step.
-struct Before {
+pub(super) struct Before {
     step: usize,
     choices: usize,
     spaces: Vec<CrashSpace>,

@@ -1,8 +1,9 @@
 //! Which strategy explores which schedules.
 
-use crate::exec::Noted;
+use crate::exec::{Noted, ReadyOrder};
+use crate::orders::{Dpor, Shard};
 use crate::scenario::{Draw, Explore, Reduction, Schedules};
-use crate::schedule::{Exhaustive, Fifo, Random, Strategy};
+use crate::schedule::{Exhaustive, Fifo, Orders, Random, Strategy};
 
 /// What the strategy for these schedules has to know of every step.
 pub(super) fn noted(schedules: Schedules) -> Noted {
@@ -20,7 +21,11 @@ pub(super) fn noted(schedules: Schedules) -> Noted {
 /// A strategy that has not begun.
 pub(super) fn strategy(explore: &Explore) -> Box<dyn Strategy> {
     match explore.schedules {
-        Schedules::Exhaustive(_) => Box::new(Exhaustive::new()),
+        Schedules::Exhaustive(Reduction::Plain) => Box::new(Exhaustive::new()),
+        Schedules::Exhaustive(_) => {
+            let macro_step = explore.ready == ReadyOrder::MacroStep;
+            Box::new(Orders::new(Dpor::new(Shard::WHOLE), noted(explore.schedules), macro_step))
+        }
         Schedules::Fifo => Box::new(Fifo::new()),
         Schedules::Delays(_) => Box::new(Fifo::new()),
         Schedules::Random { count, seed, .. } => Box::new(Random::new(seed, 0..count)),

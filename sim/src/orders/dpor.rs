@@ -94,6 +94,12 @@ impl<P: Process, F: Footprint> Dpor<P, F> {
         self.events.clocks()
     }
 
+    /// Identifies each event of that execution with all that comes before it, up to the order of what
+    /// does not depend on each other.
+    pub fn keys(&self) -> impl Iterator<Item = u128> + '_ {
+        self.events.keys()
+    }
+
     /// Identifies the class of that execution, once it is complete.
     #[must_use]
     pub fn signature(&self) -> u128 {

@@ -35,6 +35,11 @@ impl<P: Process, F> Events<P, F> {
         &self.list
     }
 
+    /// What identifies each event with all that comes before it, up to order.
+    pub(super) fn keys(&self) -> impl Iterator<Item = u128> + '_ {
+        self.list.iter().map(|event| event.hash)
+    }
+
     pub(super) fn clocks(&self) -> &Clocks {
         &self.clocks
     }

@@ -116,8 +116,9 @@ pub enum Stop {
 pub struct Ran<F> {
     /// What it touched.
     pub footprint: F,
-    /// The step that enabled it; none if it was enabled from the start. The previous event of the
-    /// same process need not be named.
+    /// The step without which it would not have been enabled; none if it was enabled from the start,
+    /// or if several steps could each have enabled it and none of them comes after the others. The
+    /// previous event of the same process need not be named.
     pub enabled_by: Option<usize>,
     /// Whether it could only happen because nothing else could: then everything before comes before
     /// it and before everything that follows. What became possible at the same moment as this event

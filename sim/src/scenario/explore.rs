@@ -95,6 +95,15 @@ pub enum Reduction {
     Stateful,
 }
 
+impl Reduction {
+    /// The one that scenario files call `name`: `plain`, `dpor`, `stateful`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let found = super::convert::REDUCTIONS.iter().find(|(known, _)| *known == name);
+        found.map(|&(_, reduction)| reduction)
+    }
+}
+
 /// How executions are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Draw {

@@ -47,7 +47,7 @@ pub enum Mismatch {
     /// The same options, but other bytes written or other things done on the way.
     Past,
     /// An event is not what it was before, or not what it has to be.
-    Event(&'static str),
+    Event(crate::orders::Difference),
     /// The execution ended, or was ended, before this choice.
     EndedEarly {
         /// What was taken before.
@@ -98,7 +98,7 @@ impl fmt::Display for Mismatch {
             Self::Past => f.write_str(
                 "the options are the same, but what was written or reported before them differs",
             ),
-            Self::Event(what) => f.write_str(what),
+            Self::Event(difference) => write!(f, "{difference}"),
             Self::EndedEarly { expected } => {
                 write!(f, "expected to take {expected:?}, but the execution ended before")
             }

@@ -97,10 +97,30 @@ pub trait Strategy: Send {
         0
     }
 
+    /// What was done.
+    fn tally(&self) -> Tally {
+        Tally::default()
+    }
+
     /// How much of the search is done, where that is known.
     fn progress(&self) -> Option<Progress> {
         None
     }
+}
+
+/// What a strategy says of what it has done, where it knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// What explores orders, if it is not the strategy itself.
+    pub engine: &'static str,
+    /// Classes of executions that differ only in the order of independent events.
+    pub classes: Option<u64>,
+    /// States that were reached, each once.
+    pub states: Option<u64>,
+    /// Executions given up because what would have followed was covered already.
+    pub covered: Option<u64>,
+    /// Why the search is not complete although it came to its end, if so.
+    pub short: Option<String>,
 }
 
 /// A share of a search, between 0 and 1.

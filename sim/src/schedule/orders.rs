@@ -6,9 +6,10 @@
 //! With [`ReadyOrder::MacroStep`](crate::exec::ReadyOrder::MacroStep) a completion and all that runs
 //! before the next one are a single event: nothing can come in between.
 
-use super::{Divergence, Mismatch, Progress, Strategy};
+use super::{Divergence, Mismatch, Progress, Strategy, Tally};
 use crate::exec::{ChoicePoint, Footprint, Label, MadeStep, Noted};
-use crate::orders::{Engine, Moment, NotRepeated, Pick, Ran, Stop};
+use crate::explore::Causes;
+use crate::orders::{Clocks, Dpor, Ended, Engine, Moment, NotRepeated, Pick, Ran, Stop};
 
 /// See the module.
 #[derive(Debug)]
@@ -21,6 +22,10 @@ pub struct Orders<E> {
     starts: Vec<usize>,
     /// How many events have begun.
     events: usize,
+    /// How many steps have been made.
+    steps: usize,
+    /// What identifies the state in which nothing more could happen, once that was so.
+    last: Option<u128>,
     /// The event under way: it has happened once the next moment has come.
     open: Option<Open>,
     /// What is being listed, kept for its memory.
@@ -32,11 +37,11 @@ struct Open {
     steps: Vec<MadeStep>,
 }
 
-impl<E: Engine<u64, Footprint>> Orders<E> {
+impl<E: Engine<u64, Footprint> + Tells> Orders<E> {
     /// Lets `engine` steer executions in which `notes` is noted.
     pub fn new(engine: E, notes: Noted, macro_step: bool) -> Self {
         let (starts, events, open, enabled) = (Vec::new(), 0, None, Vec::new());
-        Self { engine, notes, macro_step, starts, events, open, enabled }
+        Self { engine, notes, macro_step, starts, events, steps: 0, last: None, open, enabled }
     }
 
     /// The engine.
@@ -49,6 +54,18 @@ impl<E: Engine<u64, Footprint>> Orders<E> {
         self.starts[..self.events].partition_point(|&start| start <= step) - 1
     }
 
+    /// The event without which another one would not have been possible, if these steps have made it
+    /// so, each alone: the first, if all others come after it.
+    fn needed(&self, enablers: &[Option<usize>]) -> Option<usize> {
+        let (first, others) = enablers.split_first()?;
+        let first = self.event_of((*first)?);
+        let is_after = |other: &Option<usize>| {
+            let other = other.map(|step| self.event_of(step));
+            other.is_some_and(|other| other == first || self.engine.comes_before(first, other))
+        };
+        others.iter().all(is_after).then_some(first)
+    }
+
     /// Tells the engine of the event that has come to its end.
     fn close(&mut self) -> Result<Option<Stop>, NotRepeated> {
         let Some(Open { steps }) = self.open.take() else { return Ok(None) };
@@ -57,7 +74,7 @@ impl<E: Engine<u64, Footprint>> Orders<E> {
             [only] => only.footprint.clone(),
             several => Footprint::union(several.iter().map(|step| &step.footprint)),
         };
-        let enabled_by = first.enabled_by.map(|step| self.event_of(step));
+        let enabled_by = self.needed(&first.enabled_by);
         let (waited_for_all, past) = (first.clock_moved, last.past);
         self.engine.ran(Ran { footprint, enabled_by, waited_for_all, past })
     }
@@ -103,9 +120,49 @@ impl<E: Engine<u64, Footprint>> Orders<E> {
     }
 }
 
-impl<E: Engine<u64, Footprint> + Send> Strategy for Orders<E> {
+/// What an engine says besides steering.
+pub trait Tells {
+    /// What it has done.
+    fn tally(&self) -> Tally;
+
+    /// Whether an event of the execution under way comes before a later one in the order of
+    /// dependence; true, if the engine does not care.
+    fn comes_before(&self, earlier: usize, later: usize) -> bool {
+        let _ = (earlier, later);
+        true
+    }
+
+    /// What comes before what in the execution that has ended, and what identifies each event with
+    /// what comes before it; if the execution is complete and stands for others.
+    fn causes(&self) -> Option<(&Clocks, Vec<u128>)> {
+        None
+    }
+}
+
+impl Tells for Dpor<u64, Footprint> {
+    fn tally(&self) -> Tally {
+        Tally {
+            engine: "dpor",
+            classes: Some(self.classes().count),
+            covered: Some(self.counts().covered),
+            ..Tally::default()
+        }
+    }
+
+    fn comes_before(&self, earlier: usize, later: usize) -> bool {
+        self.clocks().is_before(earlier, later)
+    }
+
+    fn causes(&self) -> Option<(&Clocks, Vec<u128>)> {
+        (self.ended() == Some(Ended::Complete)).then(|| (self.clocks(), self.keys().collect()))
+    }
+}
+
+impl<E: Engine<u64, Footprint> + Tells + Send> Strategy for Orders<E> {
     fn begin(&mut self) -> bool {
         self.events = 0;
+        self.steps = 0;
+        self.last = None;
         self.open = None;
         self.engine.begin()
     }
@@ -127,12 +184,35 @@ impl<E: Engine<u64, Footprint> + Send> Strategy for Orders<E> {
     }
 
     fn made(&mut self, step: MadeStep) -> Result<(), Box<Divergence>> {
+        self.steps = step.step + 1;
         self.open.as_mut().expect("a step belongs to an event").steps.push(step);
         Ok(())
     }
 
+    fn finished(&mut self, fingerprint: &mut dyn FnMut() -> u128) {
+        if self.last.is_none() {
+            self.last = Some(if self.notes == Noted::States { fingerprint() } else { 0 });
+        }
+    }
+
     fn end(&mut self) -> Result<(), Box<Divergence>> {
-        self.close().and_then(|_| self.engine.end()).map_err(diverged)
+        self.close().map_err(diverged)?;
+        let result = match self.last {
+            Some(last) => self.engine.end(Some(&mut || last)),
+            None => self.engine.end(None),
+        };
+        result.map_err(diverged)
+    }
+
+    fn causes(&self) -> Option<Causes<'_>> {
+        let (clocks, keys) = self.engine.causes()?;
+        let ends = self.starts[..self.events].iter().skip(1).copied().chain([self.steps]);
+        let steps = self.starts[..self.events].iter().zip(ends).map(|(&start, end)| start..end);
+        Some(Causes { clocks, steps: steps.collect(), keys })
+    }
+
+    fn tally(&self) -> Tally {
+        self.engine.tally()
     }
 
     fn first_new_step(&self) -> usize {
