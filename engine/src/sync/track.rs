@@ -156,6 +156,11 @@ impl Waiters {
         }
     }
 
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// Takes all of them.
     pub(super) fn take(&mut self) -> Self {
         std::mem::take(self)
@@ -171,6 +176,8 @@ impl Hash for Waiters {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let mut tasks: Vec<u64> = self.list.iter().map(|&(task, _)| task).collect();
         tasks.sort_unstable();
+        // A task that is woken twice is woken once.
+        tasks.dedup();
         tasks.hash(state);
     }
 }
