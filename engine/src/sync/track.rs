@@ -79,6 +79,11 @@ impl Tracker {
     pub fn new(watch: Arc<dyn Watch>) -> Self {
         Self(Some(watch))
     }
+
+    /// Identifies the running task; 0 if nobody wants to know.
+    pub(crate) fn task(&self) -> u64 {
+        self.0.as_ref().map_or(0, |watch| watch.task())
+    }
 }
 
 impl fmt::Debug for Tracker {
@@ -128,9 +133,9 @@ impl Object {
         }
     }
 
-    /// Identifies the running task; 0 if nobody wants to know.
+    /// See [`Tracker::task`].
     pub(super) fn task(&self) -> u64 {
-        self.tracker.0.as_ref().map_or(0, |watch| watch.task())
+        self.tracker.task()
     }
 }
 
