@@ -12,10 +12,11 @@
 use std::sync::Arc;
 
 use super::events;
+use super::flushes::Flushes;
 use crate::disk::{Disk, IoFuture, WriteFlags};
 use crate::error::Error;
 use crate::runtime::Runtime;
-use crate::sync::{Mutex, Shared, Tracker, WakeOrder};
+use crate::sync::Shared;
 use crate::units::ByteRange;
 
 /// The disks that one image consists of.
@@ -36,28 +37,6 @@ pub(super) struct Barrier {
     lost: Shared<bool>,
     data: Flushes,
     metadata: Flushes,
-}
-
-/// The flushes of one disk.
-struct Flushes {
-    turn: Mutex,
-    counts: Shared<Counts>,
-}
-
-#[derive(Debug, Clone, Copy, Default, Hash)]
-struct Counts {
-    submitted: u64,
-    /// Number of the last one that succeeded, counted from 1.
-    succeeded: u64,
-}
-
-impl Flushes {
-    fn new(tracker: &Tracker) -> Self {
-        Self {
-            turn: Mutex::new(tracker, WakeOrder::FirstComeFirstServed),
-            counts: Shared::new(tracker, Counts::default()),
-        }
-    }
 }
 
 impl Barrier {
@@ -81,7 +60,7 @@ impl Barrier {
     /// Whether metadata was flushed since the image was opened, so that what was read from it is
     /// known to be durable.
     pub(super) fn metadata_was_flushed(&self) -> bool {
-        self.metadata_flushes().counts.get().succeeded > 0
+        self.metadata_flushes().any_succeeded()
     }
 
     /// Makes completed writes of data durable.
@@ -110,23 +89,20 @@ impl Barrier {
         flushes: &Flushes,
         doing: &'static str,
     ) -> Result<(), Error> {
-        let asked = flushes.counts.get().submitted;
-        let _turn = flushes.turn.lock().await;
+        let asked = flushes.ask();
+        let _turn = flushes.turn().await;
         self.check()?;
-        if flushes.counts.get().succeeded > asked {
+        if asked.is_covered() {
             return Ok(());
         }
-        let number = flushes.counts.write(|counts| {
-            counts.submitted += 1;
-            counts.submitted
-        });
+        flushes.submitted();
         if let Err(error) = disk.flush().await {
             if !self.lost.write(|lost| std::mem::replace(lost, true)) {
                 self.runtime.event(events::BARRIER_LOST);
             }
             return Err(Error::disk(doing, error));
         }
-        flushes.counts.write(|counts| counts.succeeded = number);
+        flushes.succeeded();
         Ok(())
     }
 

@@ -238,7 +238,7 @@ impl Fvd {
     /// If a request is in flight: the copy would wait for it forever.
     #[must_use]
     pub fn fork(&self, disks: Disks) -> Self {
-        assert_eq!(self.image.requests.inside(), 0, "requests are in flight");
+        assert!(self.image.requests.is_idle(), "requests are in flight");
         let (geometry, options) = (self.image.geometry.clone(), self.image.options.clone());
         Self { image: Arc::new(Image::new(geometry, options, disks, self.state())) }
     }

@@ -79,7 +79,7 @@ impl Image {
 
     /// Makes the maps say everything the journal says, and starts over.
     async fn recycle(&self) -> Result<(), Error> {
-        if self.journal_writes.inside() > 0 {
+        if !self.journal_writes.is_idle() {
             self.event(events::JOURNAL_WAIT);
             self.journal_writes.idle().await;
         }

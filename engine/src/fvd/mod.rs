@@ -8,7 +8,7 @@
 //! | where things live | [`map`], [`maps`], `chunk_space` |
 //! | deciding | `plan`, `runs`, `journal_plan` |
 //! | doing | `read`, `write`, `store`, `record`, `copy_on_read`, `prefetch`, `flush` |
-//! | what must be durable before what | `barrier`, `dirty`, `journal_space`, `write_maps` |
+//! | what must be durable before what | `barrier`, `flushes`, `dirty`, `journal_space`, `write_maps` |
 //!
 //! The crate's README draws the layouts and argues why no power cut loses anything.
 
@@ -24,6 +24,7 @@ mod create_options;
 mod dirty;
 pub mod events;
 mod flush;
+mod flushes;
 mod fvd_disk;
 pub mod geometry;
 pub mod grow;

@@ -1,12 +1,20 @@
 //! Counting those inside, and waiting until they have left.
 
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::cell::Cell;
-use super::track::{Access, Object, Tracker, WHOLE, Waiters};
+use super::track::{Access, Object, Tracker, Waiters};
+
+/// Part of a gate: how many are inside.
+const COUNT: Range<u64> = 0..1;
+/// Part of a gate: whether it has become empty while somebody waits for that.
+const EMPTIED: Range<u64> = 1..2;
+/// Part of a gate: whether it is shut.
+const SHUT: Range<u64> = 2..3;
 
 /// A gate that requests pass while they run.
 ///
@@ -32,20 +40,38 @@ struct State {
 }
 
 impl Inner {
-    /// Entering and leaving commute: who enters learns only whether the gate is shut.
-    fn pass(&self, change: impl FnOnce(&mut State)) {
-        self.object.access(WHOLE, Access::Add);
+    /// Counts one more. That commutes with counting others, in and out, as long as the count does
+    /// not pass through zero while somebody waits for that.
+    fn count_in(&self) {
+        self.object.access(COUNT, Access::Add);
         self.state.with(|state| {
-            change(state);
+            state.inside += 1;
             self.object.holds(state);
         });
     }
 
-    fn look<R: std::hash::Hash>(&self, look: impl Fn(&State) -> R) -> R {
-        self.object.access(WHOLE, Access::Read);
-        let seen = self.state.with(|state| look(state));
-        self.object.learned(&seen);
-        seen
+    fn count_out(&self) {
+        self.object.access(COUNT, Access::Add);
+        let (somebody_waits, emptied) = self.state.with(|state| {
+            assert!(state.inside > 0, "a pass exists but nobody is inside");
+            state.inside -= 1;
+            let somebody_waits = !state.waiting.is_empty();
+            let emptied = state.inside == 0;
+            let waiting = if emptied { state.waiting.take() } else { Waiters::default() };
+            self.object.holds(state);
+            (somebody_waits, waiting)
+        });
+        if somebody_waits {
+            self.object.access(EMPTIED, Access::Add);
+        }
+        emptied.wake();
+    }
+
+    fn is_shut(&self) -> bool {
+        self.object.access(SHUT, Access::Read);
+        let shut = self.state.with(|state| state.shut);
+        self.object.learned(&shut);
+        shut
     }
 }
 
@@ -59,18 +85,18 @@ impl Gate {
 
     /// Passes the gate, unless it is shut.
     pub fn enter(&self) -> Option<Pass> {
-        let mut entered = false;
-        self.inner.pass(|state| {
-            entered = !state.shut;
-            state.inside += usize::from(entered);
-        });
-        self.inner.object.learned(&entered);
-        entered.then(|| Pass { inner: Arc::clone(&self.inner) })
+        if self.inner.is_shut() {
+            return None;
+        }
+        // Who enters when the last one has left comes too late for those who waited for that.
+        self.inner.object.access(EMPTIED, Access::Read);
+        self.inner.count_in();
+        Some(Pass { inner: Arc::clone(&self.inner) })
     }
 
     /// Shuts the gate. Says whether it was open.
     pub fn shut(&self) -> bool {
-        self.inner.object.access(WHOLE, Access::Write);
+        self.inner.object.access(SHUT, Access::Write);
         let was_open = self.inner.state.with(|state| {
             let was_open = !std::mem::replace(&mut state.shut, true);
             self.inner.object.holds(state);
@@ -80,14 +106,13 @@ impl Gate {
         was_open
     }
 
-    /// Whether it is shut.
-    pub fn is_shut(&self) -> bool {
-        self.inner.look(|state| state.shut)
-    }
-
-    /// How many are inside.
-    pub fn inside(&self) -> usize {
-        self.inner.look(|state| state.inside)
+    /// Whether nobody is inside.
+    pub fn is_idle(&self) -> bool {
+        let Inner { state, object } = &*self.inner;
+        object.access(COUNT, Access::Read);
+        let idle = state.with(|state| state.inside == 0);
+        object.learned(&idle);
+        idle
     }
 
     /// Completes when nobody is inside.
@@ -104,25 +129,15 @@ pub struct Pass {
 
 impl Clone for Pass {
     fn clone(&self) -> Self {
-        self.inner.pass(|state| {
-            assert!(state.inside > 0, "a pass exists but nobody is inside");
-            state.inside += 1;
-        });
+        // The one that is cloned keeps the gate from becoming empty.
+        self.inner.count_in();
         Self { inner: Arc::clone(&self.inner) }
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        let mut waiting = Waiters::default();
-        self.inner.pass(|state| {
-            assert!(state.inside > 0, "a pass exists but nobody is inside");
-            state.inside -= 1;
-            if state.inside == 0 {
-                waiting = state.waiting.take();
-            }
-        });
-        waiting.wake();
+        self.inner.count_out();
     }
 }
 
@@ -139,7 +154,7 @@ impl Future for Idle<'_> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let Inner { state, object } = &*self.gate.inner;
         // Waiting commutes with waiting, and not with leaving: as if it only looked.
-        object.access(WHOLE, Access::Read);
+        object.access(COUNT, Access::Read);
         let idle = state.with(|state| {
             if state.inside > 0 {
                 state.waiting.add(object.task(), context.waker());
@@ -185,8 +200,8 @@ mod tests {
         assert!(gate.enter().is_none());
         let later = inside.clone();
         drop(inside);
-        assert_eq!(gate.inside(), 1);
+        assert!(!gate.is_idle());
         drop(later);
-        assert_eq!(gate.inside(), 0);
+        assert!(gate.is_idle());
     }
 }

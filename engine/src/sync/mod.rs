@@ -15,11 +15,15 @@
 //! * [`finish_when_dropped`]: work that is not torn apart when its caller goes away.
 
 mod cell;
+#[cfg(test)]
+mod commute;
 mod detach;
 mod event;
 mod gate;
 mod mutex;
 mod range_lock;
+#[cfg(test)]
+pub(crate) mod recorder;
 mod shared;
 mod track;
 

@@ -3,11 +3,17 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::cell::Cell;
 use super::track::{Access, Object, Tracker, WHOLE};
+
+/// Part of a lock: who waits for it, in order.
+const LINE: Range<u64> = 0..1;
+/// Part of a lock: to whom it was handed.
+const HANDING_OVER: Range<u64> = 1..2;
 
 /// A lock that is meant to be held across `.await`s.
 ///
@@ -43,11 +49,14 @@ struct Holder {
     task: u64,
 }
 
-/// Who holds it and who waits, in order: tickets only tell those of one task apart, which knows
-/// the order in which it took them.
+/// Who holds it and who waits, in order, and how many of these the holder has overtaken. Tickets
+/// only tell those of one task apart, which knows the order in which it took them.
 impl Hash for State {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.holder.map(|holder| holder.task).hash(state);
+        let overtaken =
+            |holder: Holder| self.line.iter().filter(|it| it.ticket < holder.ticket).count();
+        self.holder.map(overtaken).hash(state);
         self.line.len().hash(state);
         self.line.iter().for_each(|waiter| waiter.task.hash(state));
     }
@@ -73,7 +82,7 @@ impl Mutex {
     }
 
     fn release(&self) {
-        let next = self.change(|state| {
+        let next = self.change(WHOLE, |state| {
             let next = match self.order {
                 WakeOrder::FirstComeFirstServed => state.line.pop_front(),
                 WakeOrder::LastComeFirstServed => state.line.pop_back(),
@@ -87,8 +96,8 @@ impl Mutex {
         }
     }
 
-    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
-        self.object.access(WHOLE, Access::Write);
+    fn change<R>(&self, part: Range<u64>, change: impl FnOnce(&mut State) -> R) -> R {
+        self.object.access(part, Access::Write);
         self.state.with(|state| {
             let result = change(state);
             self.object.holds(state);
@@ -96,12 +105,14 @@ impl Mutex {
         })
     }
 
-    /// Looks whether the lock was handed over. That is up to whoever held it, and nobody can take it
-    /// away any more; only whether somebody was overtaken depends on the line.
+    /// Looks whether the lock was handed over. That is up to whoever releases it, not to those who
+    /// arrive; only whether somebody was overtaken depends on the line.
     fn ask_again(&self, ticket: u64, waker: &Waker) -> Grant {
-        if self.order == WakeOrder::LastComeFirstServed {
-            self.object.access(WHOLE, Access::Read);
-        }
+        let part = match self.order {
+            WakeOrder::FirstComeFirstServed => HANDING_OVER,
+            WakeOrder::LastComeFirstServed => WHOLE,
+        };
+        self.object.access(part, Access::Read);
         self.state.with(|state| state.ask_again(ticket, waker))
     }
 }
@@ -122,7 +133,7 @@ impl<'a> Future for Locking<'a> {
         let waker = context.waker();
         let ticket = self.ticket;
         let granted = match ticket {
-            None => mutex.change(|state| state.arrive(mutex.object.task(), waker)),
+            None => mutex.change(LINE, |state| state.arrive(mutex.object.task(), waker)),
             Some(ticket) => mutex.ask_again(ticket, waker),
         };
         match granted {
@@ -143,7 +154,7 @@ impl<'a> Future for Locking<'a> {
 impl Drop for Locking<'_> {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket else { return };
-        let handed_to_us = self.mutex.change(|state| {
+        let handed_to_us = self.mutex.change(WHOLE, |state| {
             state.line.retain(|waiter| waiter.ticket != ticket);
             state.is_held_with(ticket)
         });

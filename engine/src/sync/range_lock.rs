@@ -62,22 +62,31 @@ struct Request {
 }
 
 impl Request {
-    /// What making or ending the request does to its range: shared ones commute.
+    /// What making or ending the request does to its range. Shared ones that are together commute;
+    /// where one of them waits it matters which came first, should it become exclusive.
     fn access(&self) -> Access {
-        match self.mode {
-            LockMode::Shared => Access::Add,
-            LockMode::Exclusive => Access::Write,
-        }
+        if self.mode == LockMode::Shared && self.granted { Access::Add } else { Access::Write }
+    }
+
+    /// What looking at whether it is granted does: a shared one depends on exclusive ones only.
+    fn look(&self) -> Access {
+        if self.mode == LockMode::Shared { Access::Add } else { Access::Read }
     }
 
     fn conflicts(&self, range: ByteRange, mode: LockMode) -> bool {
         let exclusive = self.mode == LockMode::Exclusive || mode == LockMode::Exclusive;
         exclusive && self.range.overlaps(range)
     }
+
+    /// Whether it matters that this request came before `later`.
+    fn is_ordered_before(&self, later: &Self) -> bool {
+        let together = self.granted && later.granted;
+        !together && self.range.overlaps(later.range)
+    }
 }
 
-/// The requests, each with those before it that it conflicts with: the order of the others means
-/// nothing.
+/// The requests, each with those before it that it conflicts with, or may come to conflict with
+/// while one of the two waits: the order of the others means nothing.
 impl Hash for State {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let plain = |request: &Request| {
@@ -87,8 +96,8 @@ impl Hash for State {
         let mut described: Vec<_> = (0..self.requests.len())
             .map(|position| {
                 let (earlier, rest) = self.requests.split_at(position);
-                let conflicts = |other: &&Request| other.conflicts(rest[0].range, rest[0].mode);
-                let mut before: Vec<_> = earlier.iter().filter(conflicts).map(plain).collect();
+                let matters = |other: &&Request| other.is_ordered_before(&rest[0]);
+                let mut before: Vec<_> = earlier.iter().filter(matters).map(plain).collect();
                 before.sort_unstable();
                 (plain(&rest[0]), before)
             })
@@ -147,12 +156,10 @@ impl RangeLock {
     pub fn lock(&self, key: LockKey, range: ByteRange, mode: LockMode) -> LockingRange {
         self.inner.change(|state, task| {
             assert!(state.position(key).is_none(), "one request per key");
-            let request = Request { key, range, mode, granted: false, task, waker: None };
-            let access = request.access();
-            state.requests.push(request);
+            state.requests.push(Request { key, range, mode, granted: false, task, waker: None });
             let last = state.requests.len() - 1;
             state.requests[last].granted = state.is_free(last);
-            Some((part(range), access))
+            Some((part(range), state.requests[last].access()))
         });
         LockingRange { guard: Some(RangeGuard { lock: self.clone(), key }) }
     }
@@ -212,15 +219,15 @@ impl Inner {
 
     /// Whether the request of `key` is granted; what it waits for otherwise is the end of others.
     fn is_granted(&self, key: LockKey, waker: Option<&Waker>) -> bool {
-        let (granted, range) = self.state.with(|state| {
+        let (granted, range, look) = self.state.with(|state| {
             let position = state.position(key).expect("a guard's request exists");
             let request = &mut state.requests[position];
             if let (false, Some(waker)) = (request.granted, waker) {
                 request.waker = Some(waker.clone());
             }
-            (request.granted, request.range)
+            (request.granted, request.range, request.look())
         });
-        self.object.access(part(range), Access::Read);
+        self.object.access(part(range), look);
         granted
     }
 }

@@ -79,6 +79,11 @@ impl Tracker {
     pub fn new(watch: Arc<dyn Watch>) -> Self {
         Self(Some(watch))
     }
+
+    /// Identifies the running task; 0 if nobody wants to know.
+    pub(crate) fn task(&self) -> u64 {
+        self.0.as_ref().map_or(0, |watch| watch.task())
+    }
 }
 
 impl fmt::Debug for Tracker {
@@ -128,9 +133,9 @@ impl Object {
         }
     }
 
-    /// Identifies the running task; 0 if nobody wants to know.
+    /// See [`Tracker::task`].
     pub(super) fn task(&self) -> u64 {
-        self.tracker.0.as_ref().map_or(0, |watch| watch.task())
+        self.tracker.task()
     }
 }
 
@@ -156,6 +161,11 @@ impl Waiters {
         }
     }
 
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// Takes all of them.
     pub(super) fn take(&mut self) -> Self {
         std::mem::take(self)
@@ -171,6 +181,8 @@ impl Hash for Waiters {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let mut tasks: Vec<u64> = self.list.iter().map(|&(task, _)| task).collect();
         tasks.sort_unstable();
+        // A task that is woken twice is woken once.
+        tasks.dedup();
         tasks.hash(state);
     }
 }
