@@ -83,7 +83,9 @@ impl Ends {
     /// its end.
     pub(crate) fn add_to(&self, parts: Parts, span: &Span) -> Parts {
         let before = |moment: u64| self.0.partition_point(|&end| end < moment) as u64;
-        let flags = [span.failed, span.required, span.dropped, span.ended.is_some()];
+        // What is durable already cannot be lost sight of.
+        let dropped = span.dropped && !span.required;
+        let flags = [span.failed, span.required, dropped, span.ended.is_some()];
         let flags = flags.iter().fold(0, |word, &flag| word << 1 | u64::from(flag));
         parts.word(flags).word(before(span.submitted)).word(span.ended.map_or(u64::MAX, before))
     }

@@ -30,7 +30,7 @@ impl Lengths {
         let start = Parts::of("lengths").word(self.base).word(self.room).end();
         self.resizes.iter().fold(start, |key, resize| {
             let span = &resize.span;
-            let flags = [span.failed, span.required, span.dropped];
+            let flags = [span.failed, span.required, span.dropped && !span.required];
             let flags = flags.iter().fold(0, |word, &flag| word << 1 | u64::from(flag));
             let parts = Parts::of("resize").key(key).word(resize.len).word(flags);
             let parts = parts.word(rank(span.submitted));
