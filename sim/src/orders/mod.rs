@@ -21,6 +21,8 @@
 //! |---|---|---|
 //! | [`Plain`] | every order | the path |
 //! | [`Dpor`] | one order of each class of equivalent ones | the path |
+//! | [`Stateful`] | every state once | the path and all fingerprints |
+//! | [`Delays`] | orders close to first come, first served | the path and all fingerprints |
 //!
 //! Nothing here knows of disks or engines of storage. Rules for those who use it:
 //!
@@ -35,11 +37,13 @@
 //! * Executions are finite.
 //! * An execution that the caller gives up hides what would have followed, and the orders of that.
 
+mod audit;
 mod choices;
 mod class;
 mod clocks;
 mod counts;
 mod cuts;
+mod delays;
 mod difference;
 mod dpor;
 mod events;
@@ -47,17 +51,21 @@ mod path;
 mod plain;
 mod progress;
 mod races;
+mod seen;
 mod shard;
 mod sleep;
+mod stateful;
 
 pub use class::Classes;
 pub use clocks::Clocks;
 pub use counts::{Counts, Ended};
 pub use cuts::{Change, Cuts};
+pub use delays::Delays;
 pub use difference::{Difference, NotRepeated};
 pub use dpor::Dpor;
 pub use plain::Plain;
 pub use shard::{Roots, Shard, depth_for};
+pub use stateful::Stateful;
 
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 
-use plugpull_sim::orders::{Change, Cuts, Dpor, Plain, Shard};
+use plugpull_sim::orders::{Change, Cuts, Dpor, Plain, Shard, Stateful};
 
 use crate::models::disks::{CrashKey, Disks, Outcome, joined, m3, mirrored, two_disks};
 use crate::models::search::search;
@@ -93,6 +93,32 @@ fn keys(model: &Disks<impl Future<Output = ()>>, mut cuts: Cuts<'_>) -> BTreeSet
     keys
 }
 
+/// Crash keys of all states, each met again audited, and how many states there are.
+fn stateful(mut model: Disks<impl Future<Output = ()>>) -> (BTreeSet<CrashKey>, usize) {
+    let mut keys = BTreeSet::new();
+    let mut stateful = Stateful::new(usize::MAX, 1);
+    let key = |model: &Disks<_>| {
+        keys.insert(model.crash_key());
+    };
+    search(&mut model, &mut stateful, key, |_, _, _| {}).unwrap();
+    assert!(!stateful.is_full());
+    (keys, stateful.states())
+}
+
+/// A client has written nothing; has written, and another one's flush may have made that durable;
+/// has flushed; or has acknowledged. Without any flush nothing is durable.
+#[test]
+fn all_states_of_one_disk() {
+    for clients in 1..=4 {
+        let (keys, states) = stateful(m3(clients));
+        let power = |base: usize| base.pow(u32::try_from(clients).unwrap());
+        assert_eq!(states, power(5) - (power(3) - power(2)));
+        assert_eq!(keys.len(), power(3));
+        assert_eq!(keys, dpor(m3(clients)).found.keys);
+    }
+    assert_eq!(stateful(m3(5)).0.len(), 243);
+}
+
 #[test]
 fn one_disk() {
     for clients in 1..=3 {
@@ -115,6 +141,7 @@ fn two_disks_need_cuts() {
         if clients < 4 {
             assert_eq!(dpor.found.keys, plain(two_disks(clients)).keys);
         }
+        assert_eq!(dpor.found.keys, stateful(two_disks(clients)).0);
     }
 }
 
@@ -135,4 +162,5 @@ fn requests_in_flight_together() {
     let (two, all) = (dpor(joined(2)), plain(joined(2)));
     assert_eq!(two.found.keys, all.keys);
     assert_eq!(two.found.outcomes, all.outcomes);
+    assert_eq!(dpored.found.keys, stateful(joined(3)).0);
 }
