@@ -53,6 +53,9 @@ use crate::verdict::{ScenarioResult, Violation};
 pub use exploration::Exploration;
 pub use frontiers::Causes;
 
+/// Of so many pairs of independent steps, and of so many states met again, one is looked at.
+const AUDIT_ONE_IN: u64 = 256;
+
 /// What is asked of a search besides the scenario.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunOptions {
@@ -238,13 +241,13 @@ fn run_plan(
     };
     let mut seen = cuts();
     seen.cross_checks = options.cross_check;
-    let audit = if options.cross_check { 1 } else { 256 };
+    let audit = if options.cross_check { 1 } else { AUDIT_ONE_IN };
     let search = Search::new(plan, &mut seen).often_enough_for(explore).auditing(audit);
-    let mut outcome = search.run(&mut strategy(explore), &mut tick);
+    let mut outcome = search.run(&mut strategy(explore, audit), &mut tick);
     if outcome.has_only_others_than(plan.wanted) && !seen.at_every_step && seen.broken.is_none() {
         seen = cuts();
         let search = Search::new(plan, &mut seen).at_every_step();
-        outcome = search.run(&mut strategy(explore), &mut tick);
+        outcome = search.run(&mut strategy(explore, audit), &mut tick);
     }
     if options.cross_check && outcome.broken.is_none() {
         outcome.broken = compare_with_every_step(explore, plan, &outcome);
@@ -322,7 +325,7 @@ fn system(scenario: &Scenario, exploration: &Exploration) -> Result<Arc<dyn Syst
 fn compare_with_every_step(explore: &Explore, plan: &Plan, outcome: &Outcome) -> Option<String> {
     let mut cuts = Cuts::new(Arc::clone(&plan.system), method(explore), plan.later.clone());
     let search = Search::new(plan, &mut cuts).at_every_step();
-    let reference = search.run(&mut strategy(explore), &mut |_, _| ());
+    let reference = search.run(&mut strategy(explore, AUDIT_ONE_IN), &mut |_, _| ());
     let broken = |outcome: &Outcome| match plan.wanted {
         Some(wanted) => outcome.found.iter().any(|found| found.finding.invariant == wanted),
         None => !outcome.found.is_empty(),

@@ -1,9 +1,9 @@
 //! Which strategy explores which schedules.
 
-use crate::exec::{Noted, ReadyOrder};
-use crate::orders::{Dpor, Shard};
+use crate::exec::{Footprint, Noted, ReadyOrder};
+use crate::orders::{Delays, Dpor, Engine, Shard, Stateful};
 use crate::scenario::{Draw, Explore, Reduction, Schedules};
-use crate::schedule::{Exhaustive, Fifo, Orders, Random, Strategy};
+use crate::schedule::{Exhaustive, Fifo, Orders, Random, STATES_MAX, Strategy, Tells};
 
 /// What the strategy for these schedules has to know of every step.
 pub(super) fn noted(schedules: Schedules) -> Noted {
@@ -18,16 +18,27 @@ pub(super) fn noted(schedules: Schedules) -> Noted {
     }
 }
 
-/// A strategy that has not begun.
-pub(super) fn strategy(explore: &Explore) -> Box<dyn Strategy> {
+/// A strategy that has not begun. Of the states that it meets again it looks at one in
+/// `audit_one_in`, whether they are what they were before.
+pub(super) fn strategy(explore: &Explore, audit_one_in: u64) -> Box<dyn Strategy> {
     match explore.schedules {
         Schedules::Exhaustive(Reduction::Plain) => Box::new(Exhaustive::new()),
-        Schedules::Exhaustive(_) => {
-            let macro_step = explore.ready == ReadyOrder::MacroStep;
-            Box::new(Orders::new(Dpor::new(Shard::WHOLE), noted(explore.schedules), macro_step))
+        Schedules::Exhaustive(Reduction::Dpor) => orders(Dpor::new(Shard::WHOLE), explore),
+        Schedules::Exhaustive(Reduction::Stateful | Reduction::Chosen) => {
+            orders(Stateful::new(STATES_MAX, audit_one_in), explore)
         }
         Schedules::Fifo => Box::new(Fifo::new()),
-        Schedules::Delays(_) => Box::new(Fifo::new()),
+        Schedules::Delays(delays) => {
+            orders(Delays::new(delays as usize, STATES_MAX), explore)
+        }
         Schedules::Random { count, seed, .. } => Box::new(Random::new(seed, 0..count)),
     }
+}
+
+fn orders<E>(engine: E, explore: &Explore) -> Box<dyn Strategy>
+where
+    E: Engine<u64, Footprint> + Tells + Send + 'static,
+{
+    let macro_step = explore.ready == ReadyOrder::MacroStep;
+    Box::new(Orders::new(engine, noted(explore.schedules), macro_step))
 }

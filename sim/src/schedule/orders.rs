@@ -9,7 +9,7 @@
 use super::{Divergence, Mismatch, Progress, Strategy, Tally};
 use crate::exec::{ChoicePoint, Footprint, Label, MadeStep, Noted};
 use crate::explore::Causes;
-use crate::orders::{Clocks, Dpor, Ended, Engine, Moment, NotRepeated, Pick, Ran, Stop};
+use crate::orders::{Clocks, Delays, Dpor, Stateful, Ended, Engine, Moment, NotRepeated, Pick, Ran, Stop};
 
 /// See the module.
 #[derive(Debug)]
@@ -156,6 +156,36 @@ impl Tells for Dpor<u64, Footprint> {
     fn causes(&self) -> Option<(&Clocks, Vec<u128>)> {
         (self.ended() == Some(Ended::Complete)).then(|| (self.clocks(), self.keys().collect()))
     }
+}
+
+impl Tells for Stateful<u64> {
+    fn tally(&self) -> Tally {
+        Tally {
+            engine: "stateful",
+            states: Some(self.states() as u64),
+            covered: Some(self.counts().covered),
+            short: self.is_full().then(|| full(self.states())),
+            ..Tally::default()
+        }
+    }
+}
+
+impl Tells for Delays<u64> {
+    fn tally(&self) -> Tally {
+        Tally {
+            engine: "delays",
+            covered: Some(self.counts().covered),
+            short: self.is_full().then(|| full(STATES_MAX)),
+            ..Tally::default()
+        }
+    }
+}
+
+/// Most states that are remembered.
+pub(crate) const STATES_MAX: usize = 1 << 26;
+
+fn full(states: usize) -> String {
+    format!("there is no room for more than {states} states")
 }
 
 impl<E: Engine<u64, Footprint> + Tells + Send> Strategy for Orders<E> {
