@@ -65,8 +65,14 @@ struct Violation<'a> {
 #[derive(Serialize)]
 struct Schedules<'a> {
     strategy: &'a str,
+    engine: Option<&'a str>,
     executions: u64,
     classes: Option<u64>,
+    states: Option<u64>,
+    covered: Option<u64>,
+    /// Events seen with exactly what they touch, and all events.
+    precise_footprints: Option<[u64; 2]>,
+    audited: u64,
     complete: bool,
 }
 
@@ -131,8 +137,17 @@ impl<'a> Scenario<'a> {
 
 impl<'a> Schedules<'a> {
     fn of(reach: &'a ScheduleReach) -> Self {
-        let ScheduleReach { strategy, executions, classes, complete } = reach;
-        Self { strategy, executions: *executions, classes: *classes, complete: *complete }
+        Self {
+            strategy: &reach.strategy,
+            engine: reach.engine.as_deref(),
+            executions: reach.executions,
+            classes: reach.classes,
+            states: reach.states,
+            covered: reach.covered,
+            precise_footprints: reach.footprints.map(|share| [share.part, share.whole]),
+            audited: reach.audited,
+            complete: reach.complete,
+        }
     }
 }
 

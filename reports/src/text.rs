@@ -146,19 +146,46 @@ impl fmt::Display for Count {
     }
 }
 
+struct Plural(u64, &'static str, &'static str);
+
+impl fmt::Display for Plural {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0, if self.0 == 1 { self.1 } else { self.2 })
+    }
+}
+
 /// What a verdict rests on: executions and crash states, and whether that is all of them.
 struct Reach<'a>(&'a ScenarioResult);
 
 impl fmt::Display for Reach<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ScheduleReach { strategy, executions, classes, complete } = &self.0.schedules;
+        let ScheduleReach {
+            strategy,
+            engine,
+            executions,
+            classes,
+            states,
+            footprints,
+            complete,
+            ..
+        } = &self.0.schedules;
         let crashes = &self.0.crashes;
         if self.0.verdict == Verdict::HarnessBroken && *executions == 0 {
             return f.write_str("nothing explored");
         }
         write!(f, "{} ({strategy}", Count(*executions, "execution"))?;
+        if let Some(engine) = engine.as_ref().filter(|engine| *engine != strategy) {
+            write!(f, " by {engine}")?;
+        }
         if let Some(classes) = classes {
-            write!(f, ", {classes} classes")?;
+            write!(f, ", {}", Plural(*classes, "class", "classes"))?;
+        }
+        if let Some(states) = states {
+            write!(f, ", {}", Count(*states, "state"))?;
+        }
+        if let Some(share) = footprints.filter(|share| share.part < share.whole) {
+            let percent = 100 * share.part / share.whole.max(1);
+            write!(f, ", {percent}% of the events with precise footprints")?;
         }
         write!(f, "{}), ", if *complete { ", all" } else { "" })?;
         crash_reach(crashes, f)

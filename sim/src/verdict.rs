@@ -166,15 +166,36 @@ pub struct Violation {
 /// Which executions were seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScheduleReach {
-    /// The strategy: `exhaustive`, `fifo`, `random`, `replay`.
+    /// The strategy: `exhaustive`, `fifo`, `delays`, `random`.
     pub strategy: String,
+    /// What leaves out orders, or draws them: `dpor`, `stateful`, `pos`; none if nothing does.
+    pub engine: Option<String>,
     /// Executions run.
     pub executions: u64,
     /// Classes of executions that differ only in the order of independent events, where the
     /// strategy tells them apart.
     pub classes: Option<u64>,
+    /// States of executions that were reached, each counted once, where the strategy tells them
+    /// apart.
+    pub states: Option<u64>,
+    /// Executions given up on the way, because what would have followed was covered already.
+    pub covered: Option<u64>,
+    /// Of the events, how many were seen with exactly what they touch; the others count as touching
+    /// everything that tasks share.
+    pub footprints: Option<Share>,
+    /// Pairs of independent steps that were run both ways, to see that they are.
+    pub audited: u64,
     /// Whether no execution within the bounds is missing.
     pub complete: bool,
+}
+
+/// So many of so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Share {
+    /// How many.
+    pub part: u64,
+    /// Of how many.
+    pub whole: u64,
 }
 
 /// Which crash states were seen.

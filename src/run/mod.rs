@@ -57,7 +57,8 @@ fn engine(name: &str) -> Result<Reduction, String> {
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     let watch = Stopwatch::start();
     let scenarios = scenarios::load(&args.paths)?;
-    let options = RunOptions { seed: args.seed, cross_check: args.cross_check, engine: args.engine };
+    let options =
+        RunOptions { seed: args.seed, cross_check: args.cross_check, engine: args.engine };
     let bar = Bar::new(scenarios.len());
     // More threads than scenarios would have nothing to do.
     let jobs = args.jobs.map(|jobs| jobs.get().min(scenarios.len()));

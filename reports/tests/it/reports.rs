@@ -2,7 +2,7 @@ use plugpull_report::{RunReport, ScenarioReport, json, text};
 use plugpull_sim::exec::Trace;
 use plugpull_sim::scenario::{Replay, Scenario};
 use plugpull_sim::verdict::{
-    CrashReach, Goals, Invariant, ScenarioResult, ScheduleReach, Verdict, Violation,
+    CrashReach, Goals, Invariant, ScenarioResult, ScheduleReach, Share, Verdict, Violation,
 };
 
 const HOLDS: &str = r#"version = 1
@@ -38,8 +38,13 @@ fn explored(scenario: &Scenario) -> ScenarioResult {
         verdict: Verdict::Holds,
         schedules: ScheduleReach {
             strategy: "exhaustive".to_owned(),
+            engine: Some("dpor".to_owned()),
             executions: 123,
-            classes: None,
+            classes: Some(100),
+            states: None,
+            covered: Some(23),
+            footprints: Some(Share { part: 1, whole: 3 }),
+            audited: 4,
             complete: true,
         },
         crashes: CrashReach {

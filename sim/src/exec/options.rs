@@ -14,8 +14,6 @@ pub enum ReadyOrder {
     MacroStep,
 }
 
-
-
 /// Options of a [`World`](super::World).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorldOptions {

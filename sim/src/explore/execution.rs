@@ -6,7 +6,7 @@ use std::sync::Arc;
 use plugpull_engine::{Disk, Error};
 
 use crate::disk::{Image, OpKind};
-use crate::exec::{Noted, Cell, Label, Output, World};
+use crate::exec::{Cell, Label, Noted, Output, World};
 use crate::explore::audit::Audited;
 use crate::explore::found::{Cut, Found};
 use crate::explore::latest::Recording;

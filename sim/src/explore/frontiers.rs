@@ -29,6 +29,13 @@ pub struct Causes<'a> {
     pub(crate) keys: Vec<u128>,
 }
 
+impl Causes<'_> {
+    /// The steps of these events, in order.
+    fn steps_of(&self, events: &[usize]) -> Vec<usize> {
+        events.iter().flat_map(|&event| self.steps[event].clone()).collect()
+    }
+}
+
 impl Search<'_> {
     /// Cuts the power after every cut of an execution that was not seen before.
     pub(super) fn frontiers(
@@ -51,11 +58,39 @@ impl Search<'_> {
                 Change::Leaves(event) => key = key.wrapping_sub(causes.keys[event]),
                 Change::Cut if !self.frontiers.insert(key) => {}
                 Change::Cut => {
-                    let inside = (0..causes.steps.len()).filter(|&event| cuts.has(event));
-                    let chosen: Vec<usize> =
-                        inside.flat_map(|event| causes.steps[event].clone()).collect();
-                    self.frontier(&steps, &settling, &chosen)?;
+                    let inside: Vec<usize> =
+                        (0..causes.steps.len()).filter(|&event| cuts.has(event)).collect();
+                    self.frontier(&steps, &settling, &causes.steps_of(&inside))?;
+                    if every {
+                        self.inside_last_events(&steps, &settling, causes, &inside)?;
+                    }
                 }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Cuts the power inside those events of a cut that may be its last, where an event has several
+    /// steps. They settle nothing after the first, so this shows nothing new but the names of what is
+    /// wrong.
+    fn inside_last_events(
+        &mut self,
+        steps: &[GuidedStep],
+        settling: &[bool],
+        causes: &Causes<'_>,
+        cut: &[usize],
+    ) -> ControlFlow<()> {
+        for &last in cut {
+            let is_followed = cut.iter().any(|&event| causes.clocks.is_before(last, event));
+            if is_followed {
+                continue;
+            }
+            let others: Vec<usize> = cut.iter().copied().filter(|&event| event != last).collect();
+            let mut chosen = causes.steps_of(&others);
+            let range = causes.steps[last].clone();
+            for step in range.start..range.end - 1 {
+                chosen.push(step);
+                self.frontier(steps, settling, &chosen)?;
             }
         }
         ControlFlow::Continue(())
@@ -75,7 +110,8 @@ impl Search<'_> {
             let step = execution.world.step(&mut guided);
             if step != Step::Ran(wanted.event) {
                 let event = wanted.event;
-                let why = format!("a cut that is consistent cannot be reached: {event} at {at}: {step}");
+                let why =
+                    format!("a cut that is consistent cannot be reached: {event} at {at}: {step}");
                 self.outcome.broken.get_or_insert(why);
                 return ControlFlow::Break(());
             }

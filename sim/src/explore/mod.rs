@@ -11,6 +11,7 @@
 //! was found into a way that replays.
 
 mod again;
+mod agreement;
 mod answers;
 mod audit;
 mod concrete;
@@ -37,6 +38,7 @@ mod ways;
 use std::sync::Arc;
 
 use crate::crash::BruteForce;
+use crate::explore::agreement::disagreement;
 use crate::explore::cuts::{Cuts, Method};
 use crate::explore::plan::Plan;
 use crate::explore::script::Script;
@@ -251,6 +253,9 @@ fn run_plan(
     }
     if options.cross_check && outcome.broken.is_none() {
         outcome.broken = compare_with_every_step(explore, plan, &outcome);
+        if matches!(explore.schedules, Schedules::Exhaustive(_)) && outcome.found.is_empty() {
+            outcome.broken = outcome.broken.or_else(|| disagreement(explore, plan, &cuts));
+        }
     }
     report::result(plan, exploration, outcome, seen)
 }

@@ -55,9 +55,15 @@ pub(super) fn result(
         schedules: ScheduleReach {
             strategy: strategy_name(explore.schedules).to_owned(),
             executions: outcome.executions,
-            classes: None,
+            engine: (!outcome.tally.engine.is_empty()).then(|| outcome.tally.engine.to_owned()),
+            classes: outcome.tally.classes,
+            states: outcome.tally.states,
+            covered: outcome.tally.covered,
+            footprints: (outcome.footprints.whole > 0).then_some(outcome.footprints),
+            audited: outcome.audited,
             complete: outcome.finished
                 && outcome.capped == 0
+                && outcome.tally.short.is_none()
                 && !matches!(explore.schedules, Schedules::Random { .. }),
         },
         crashes: crash_reach(explore, &cuts, outcome.finished, outcome.capped),
@@ -98,6 +104,7 @@ fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts, unmet: &[String
     if outcome.capped > 0 {
         reasons.push(format!("{} executions were given up at the step cap", outcome.capped));
     }
+    reasons.extend(outcome.tally.short.clone());
     let counts = &cuts.counts;
     if counts.bounded_points > 0 {
         let (seen, all) = &counts.bounded;
@@ -131,6 +138,9 @@ fn bounds(explore: &Explore, plan: &Plan) -> Vec<String> {
     let mut bounds = Vec::new();
     if explore.schedules == Schedules::Fifo {
         bounds.push("one schedule: first in, first out".to_owned());
+    }
+    if let Schedules::Delays(delays) = explore.schedules {
+        bounds.push(format!("schedules with at most {delays} delays"));
     }
     if explore.ready == ReadyOrder::MacroStep {
         bounds.push("ready tasks run in a fixed order after each completion".to_owned());

@@ -17,7 +17,8 @@ use std::ops::ControlFlow;
 
 use crate::crash::Unreadable;
 use crate::disk::CrashSpace;
-use crate::exec::{Noted, Step};
+use crate::exec::{Label, Noted, Step};
+use crate::explore::agreement::Reached;
 use crate::explore::audit::Audit;
 use crate::explore::cuts::{Cuts, Point, Reach, Violation};
 use crate::explore::execution::Execution;
@@ -26,8 +27,8 @@ use crate::explore::plan::Plan;
 use crate::explore::visited::Visited;
 use crate::oracle::Finding;
 use crate::scenario::{Crashes, Explore};
-use crate::schedule::{Divergence, Strategy};
-use crate::verdict::Invariant;
+use crate::schedule::{Divergence, Strategy, Tally};
+use crate::verdict::{Invariant, Share};
 
 /// What the search did and found.
 #[derive(Default)]
@@ -35,6 +36,14 @@ pub(crate) struct Outcome {
     pub(crate) executions: u64,
     /// Executions that were given up at the step cap.
     pub(crate) capped: u64,
+    /// Everything that was reached, if that is all that is wanted.
+    pub(crate) reached: Option<Reached>,
+    /// What the strategy says of what it did.
+    pub(crate) tally: Tally,
+    /// Pairs of steps that were run both ways.
+    pub(crate) audited: u64,
+    /// Events that were seen with exactly what they touch.
+    pub(crate) footprints: Share,
     /// Whether the strategy came to its own end.
     pub(crate) finished: bool,
     /// The first violation of each invariant, in the order of discovery.
@@ -58,6 +67,8 @@ pub(crate) struct Search<'a> {
     pub(super) frontiers: Visited,
     /// How independent steps are looked at, if anything rests on it.
     audit: Option<Audit>,
+    /// Most executions.
+    executions_max: u64,
 }
 
 impl Outcome {
@@ -74,7 +85,17 @@ impl Outcome {
 impl<'a> Search<'a> {
     pub(crate) fn new(plan: &'a Plan, cuts: &'a mut Cuts) -> Self {
         let outcome = Outcome::default();
-        Self { plan, cuts, outcome, listener: None, every_step: false, only_step: None, frontiers: Visited::default(), audit: None }
+        Self {
+            plan,
+            cuts,
+            outcome,
+            listener: None,
+            every_step: false,
+            only_step: None,
+            frontiers: Visited::default(),
+            audit: None,
+            executions_max: u64::MAX,
+        }
     }
 
     /// Cuts power at every step: what a replay needs, and the reference for the search by intervals.
@@ -96,7 +117,16 @@ impl<'a> Search<'a> {
 
     /// Looks whether steps are as independent as they are said to be: at one pair in `one_in`.
     pub(crate) fn auditing(mut self, one_in: u64) -> Self {
-        self.audit = (self.plan.world.noted != Noted::Nothing).then_some(Audit { one_in, pairs: 0 });
+        self.audit =
+            (self.plan.world.noted != Noted::Nothing).then_some(Audit { one_in, pairs: 0 });
+        self
+    }
+
+    /// Collects what is reached, instead of exploring what follows a power cut; in at most so many
+    /// executions.
+    pub(super) fn collecting(mut self, executions_max: u64) -> Self {
+        self.outcome.reached = Some(Reached::default());
+        self.executions_max = executions_max;
         self
     }
 
@@ -123,6 +153,9 @@ impl<'a> Search<'a> {
         tick: &mut dyn FnMut(&Outcome, &Cuts),
     ) -> Outcome {
         loop {
+            if self.outcome.executions == self.executions_max {
+                break;
+            }
             if !strategy.begin() {
                 self.outcome.finished = true;
                 break;
@@ -134,6 +167,8 @@ impl<'a> Search<'a> {
                 break;
             }
         }
+        self.outcome.tally = strategy.tally();
+        self.outcome.audited = self.audit.map_or(0, |audit| audit.pairs);
         self.outcome
     }
 
@@ -178,6 +213,9 @@ impl<'a> Search<'a> {
         let mut events = execution.events();
         let mut forbidden = self.plan.system.forbidden().iter();
         let seen = forbidden.find(|forbidden| events.contains(forbidden.event));
+        if let Some(reached) = &mut self.outcome.reached {
+            reached.events.extend(&events);
+        }
         self.outcome.events.append(&mut events);
         match seen {
             Some(seen) if answer.is_continue() => {
@@ -219,12 +257,14 @@ impl<'a> Search<'a> {
                         self.live(execution, finding)?;
                     }
                     execution.record(label, choices);
+                    self.count_footprint(&label);
                     if let Err(finding) = execution.look_for_device(self.plan) {
                         self.live(execution, finding)?;
                     }
                 }
                 Step::Finished => {
                     execution.finished(strategy);
+                    self.reach_end(execution);
                     if interval.unexplored && !execution.is_verifying() {
                         self.crash_point(execution, &interval, None)?;
                         interval.unexplored = false;
@@ -237,6 +277,7 @@ impl<'a> Search<'a> {
                 }
                 Step::Hang(hang) => {
                     execution.finished(strategy);
+                    self.reach_end(execution);
                     self.crash_point(execution, &interval, None)?;
                     return self.live(execution, stopped(Invariant::LProg, &hang));
                 }
@@ -261,6 +302,21 @@ impl<'a> Search<'a> {
                     return ControlFlow::Break(());
                 }
             }
+        }
+    }
+
+    /// Nothing more can happen.
+    fn reach_end(&mut self, execution: &Execution) {
+        if let Some(reached) = self.outcome.reached.as_mut().filter(|_| !execution.is_verifying()) {
+            reached.ends.insert(execution.world.fingerprint());
+        }
+    }
+
+    fn count_footprint(&mut self, event: &Label) {
+        let runs = matches!(event, Label::Poll(_) | Label::Cancel { .. });
+        if self.plan.world.noted != Noted::Nothing {
+            self.outcome.footprints.whole += 1;
+            self.outcome.footprints.part += u64::from(!runs || self.plan.world.told);
         }
     }
 
@@ -292,6 +348,10 @@ impl<'a> Search<'a> {
             asked: self.plan.system.queries().into(),
             reach: Reach { recovery_cuts: self.plan.recovery_cuts, sessions_done: 0 },
         };
+        if let Some(reached) = &mut self.outcome.reached {
+            reached.points.insert(point.key());
+            return ControlFlow::Continue(());
+        }
         let mut found = Vec::new();
         let wanted = self.plan.wanted;
         let mut answer = self.cuts.point(point, &mut |violation: Violation| {

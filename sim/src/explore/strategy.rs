@@ -28,9 +28,7 @@ pub(super) fn strategy(explore: &Explore, audit_one_in: u64) -> Box<dyn Strategy
             orders(Stateful::new(STATES_MAX, audit_one_in), explore)
         }
         Schedules::Fifo => Box::new(Fifo::new()),
-        Schedules::Delays(delays) => {
-            orders(Delays::new(delays as usize, STATES_MAX), explore)
-        }
+        Schedules::Delays(delays) => orders(Delays::new(delays as usize, STATES_MAX), explore),
         Schedules::Random { count, seed, .. } => Box::new(Random::new(seed, 0..count)),
     }
 }

@@ -22,8 +22,8 @@ pub use divergence::{Divergence, Mismatch};
 pub use exhaustive::Exhaustive;
 pub use fifo::Fifo;
 pub(crate) use guided::{Guided, GuidedStep};
-pub use orders::{Orders, Tells};
 pub(crate) use orders::STATES_MAX;
+pub use orders::{Orders, Tells};
 pub use random::Random;
 pub use replay::{AfterTrace, Replay};
 

@@ -9,7 +9,9 @@
 use super::{Divergence, Mismatch, Progress, Strategy, Tally};
 use crate::exec::{ChoicePoint, Footprint, Label, MadeStep, Noted};
 use crate::explore::Causes;
-use crate::orders::{Clocks, Delays, Dpor, Stateful, Ended, Engine, Moment, NotRepeated, Pick, Ran, Stop};
+use crate::orders::{
+    Clocks, Delays, Dpor, Ended, Engine, Moment, NotRepeated, Pick, Ran, Stateful, Stop,
+};
 
 /// See the module.
 #[derive(Debug)]
