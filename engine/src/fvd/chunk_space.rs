@@ -12,7 +12,8 @@ use super::table::{PHYSICAL_MAX, Table};
 /// The free chunks of a compact image.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub(super) struct ChunkSpace {
-    /// Free ids below `end`, as start and end of ranges that do not overlap.
+    /// Free ids below `end`, as start and end of ranges that neither overlap nor touch: what is free
+    /// looks the same however it became so.
     free: BTreeMap<u32, u32>,
     /// No id at or past it was ever used.
     end: u32,
@@ -49,13 +50,23 @@ impl ChunkSpace {
         Some(Taken { physical: self.end - 1, reused: false })
     }
 
-    /// Gives a chunk back that no virtual chunk uses.
+    /// Gives a chunk back that no virtual chunk uses. In which order several are does not matter.
     ///
     /// # Panics
     /// If it is free already.
     pub(super) fn give_back(&mut self, physical: u32) {
         assert!(!self.is_free(physical), "physical chunk {physical} is free already");
-        self.free.insert(physical, physical + 1);
+        let (mut start, mut end) = (physical, physical + 1);
+        if let Some((&before, _)) =
+            self.free.range(..physical).next_back().filter(|it| *it.1 == start)
+        {
+            self.free.remove(&before);
+            start = before;
+        }
+        if let Some(after) = self.free.remove(&end) {
+            end = after;
+        }
+        self.free.insert(start, end);
     }
 
     fn is_free(&self, physical: u32) -> bool {
@@ -87,6 +98,21 @@ mod tests {
         assert_eq!(space.take(), taken(2, true));
         assert_eq!(space.take(), taken(5, true));
         assert_eq!(space.take(), taken(6, false));
+    }
+
+    #[test]
+    fn what_is_given_back_is_free_in_whatever_order() {
+        let given_back = |order: [u32; 4]| {
+            let mut space = ChunkSpace::of(&Table::new(8));
+            while space.take() != taken(6, false) {}
+            order.into_iter().for_each(|physical| space.give_back(physical));
+            space
+        };
+        let expected = given_back([1, 2, 3, 5]);
+        assert_eq!(expected.free, BTreeMap::from([(1, 4), (5, 6)]));
+        for order in [[3, 2, 1, 5], [1, 3, 2, 5], [5, 3, 1, 2], [2, 5, 3, 1]] {
+            assert_eq!(given_back(order), expected, "{order:?}");
+        }
     }
 
     #[test]

@@ -27,10 +27,10 @@ impl Image {
         if !self.planted().has(Bug::CloseIgnoresMapError) {
             written?;
         }
-        if self.state.read(|state| state.dirty) {
+        if self.dirty.get() {
             self.write_clean_flag(true).await?;
             self.barrier.flush_metadata().await?;
-            self.state.write(|state| state.dirty = false);
+            self.dirty.set(false);
         }
         self.event(events::CLOSED_CLEAN);
         Ok(())

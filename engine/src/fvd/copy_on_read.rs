@@ -13,12 +13,12 @@ use std::sync::Arc;
 use super::events;
 use super::image::Image;
 use super::map::{Extent, Location};
-use super::plan::{missing_blocks, round_out_to_chunks};
+use super::plan::round_out_to_chunks;
 use super::planted::Bug;
 use crate::disk::WriteFlags;
 use crate::error::Error;
 use crate::runtime::BoxTask;
-use crate::sync::Pass;
+use crate::sync::{Pass, WHOLE};
 use crate::units::ByteRange;
 
 impl Image {
@@ -58,7 +58,7 @@ impl Image {
     }
 
     fn copies_on_read(&self) -> bool {
-        let asked = self.state.read(|state| state.header.copy_on_read != 0);
+        let asked = self.settings.copy_on_read != 0;
         asked && self.options.background && self.is_writable()
     }
 
@@ -79,12 +79,12 @@ impl Image {
     fn admit_copy(&self, blocks: Range<u64>) -> Option<Range<u64>> {
         let block_len = self.geometry.base.as_ref()?.block_len;
         let asked = blocks.end;
-        let admitted = self.state.write(|state| {
-            let limit = u64::try_from(state.header.max_outstanding_copy_on_read_data).unwrap_or(0);
-            let limit = if limit < 2 * block_len { block_len } else { limit };
-            let room = limit.saturating_sub(state.copying) / block_len;
+        let limit = u64::try_from(self.settings.max_outstanding_copy_on_read_data).unwrap_or(0);
+        let limit = if limit < 2 * block_len { block_len } else { limit };
+        let admitted = self.copying.write(|copying| {
+            let room = limit.saturating_sub(*copying) / block_len;
             let admitted = blocks.start..blocks.end.min(blocks.start.saturating_add(room));
-            state.copying += self.geometry.block_range(admitted.clone()).len;
+            *copying += self.geometry.block_range(admitted.clone()).len;
             admitted
         });
         if admitted.end < asked {
@@ -96,7 +96,8 @@ impl Image {
     async fn copy_blocks(&self, blocks: Range<u64>, bytes: &[u8]) {
         let range = self.geometry.block_range(blocks);
         let copied = self.try_copy(range, bytes).await;
-        self.state.write(|state| state.copying -= range.len);
+        // In any order with other copies that end.
+        self.copying.add(WHOLE, |copying| *copying -= range.len);
         if copied.is_ok_and(|any| any) {
             self.event(events::COPIED_ON_READ);
         }
@@ -104,9 +105,9 @@ impl Image {
 
     /// Stores what is still missing of `range`, unless somebody is changing part of it.
     async fn try_copy(&self, range: ByteRange, bytes: &[u8]) -> Result<bool, Error> {
-        let lock = round_out_to_chunks(&self.geometry, range, &self.unmapped(range));
+        let lock = round_out_to_chunks(&self.geometry, range, &self.maps.unmapped(range));
         let Some(_lock) = self.locks.try_exclusive(lock) else { return Ok(false) };
-        let missing = self.missing(range);
+        let missing = self.maps.missing(range);
         for blocks in &missing {
             let part = self.geometry.block_range(blocks.clone());
             let at = |offset| usize::try_from(offset - range.offset).expect("within the bytes");
@@ -124,22 +125,9 @@ impl Image {
         bytes: Vec<u8>,
     ) -> Result<(), Error> {
         let range = self.geometry.block_range(blocks.clone());
-        let unmapped = self.unmapped(range);
+        let unmapped = self.maps.unmapped(range);
         let new = self.store(range, &unmapped, bytes, WriteFlags::NONE).await?;
         self.publish(range, blocks, &new);
         Ok(())
-    }
-
-    /// The blocks of `range` that are still the base's.
-    pub(super) fn missing(&self, range: ByteRange) -> Vec<Range<u64>> {
-        self.state.read(|state| missing_blocks(&self.geometry, &state.maps, range, u64::MAX))
-    }
-
-    /// The chunks of `range` that are not allocated.
-    pub(super) fn unmapped(&self, range: ByteRange) -> Vec<u32> {
-        let chunks = self.geometry.chunks(range);
-        self.state.read(|state| {
-            chunks.clone().filter(|&chunk| state.maps.table.get(chunk).is_none()).collect()
-        })
     }
 }

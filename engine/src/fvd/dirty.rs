@@ -11,7 +11,7 @@
 //! empty journal: the same content either way.
 
 use super::events;
-use super::header::CLEAN_SHUTDOWN_SECTOR;
+use super::header::{CLEAN_SHUTDOWN_SECTOR, Header};
 use super::image::Image;
 use super::planted::Bug;
 use crate::error::Error;
@@ -23,11 +23,11 @@ const SLICE_LEN: u64 = 1 << 20;
 impl Image {
     /// Makes sure that the medium says that the image is in use.
     pub(super) async fn ensure_dirty(&self) -> Result<(), Error> {
-        if self.state.read(|state| state.dirty) {
+        if self.dirty.get() {
             return Ok(());
         }
         let _turn = self.dirty_turn.lock().await;
-        if self.state.read(|state| state.dirty) {
+        if self.dirty.get() {
             return Ok(());
         }
         let careless = self.planted().has(Bug::StaleJournalAfterLostDirtyFlag);
@@ -38,27 +38,32 @@ impl Image {
         if !careless {
             self.barrier.flush_metadata().await?;
         }
-        self.state.write(|state| state.dirty = true);
+        self.dirty.set(true);
         Ok(())
     }
 
     /// Rewrites the header sector that holds the clean flag.
     pub(super) async fn write_clean_flag(&self, clean: bool) -> Result<(), Error> {
-        let mut header = self.state.read(|state| state.header.clone());
-        header.clean_shutdown = i32::from(clean);
-        self.write_header_sector(CLEAN_SHUTDOWN_SECTOR, &header).await?;
-        self.state.write(|state| state.header.clean_shutdown = header.clean_shutdown);
-        Ok(())
+        let flag = i32::from(clean);
+        self.write_header_sector(CLEAN_SHUTDOWN_SECTOR, |header| header.clean_shutdown = flag).await
     }
 
-    /// Rewrites one sector of the header, nothing else of it.
+    /// Rewrites one sector of the header, with a change in it, nothing else of it; then the header
+    /// in memory changes, too. Other sectors are neither looked at nor changed.
     pub(super) async fn write_header_sector(
         &self,
         sector: usize,
-        header: &super::header::Header,
+        change: impl Fn(&mut Header),
     ) -> Result<(), Error> {
-        let bytes = header.sector_with(sector).to_vec();
-        self.barrier.write_metadata("write header", sector as u64 * SECTOR, bytes).await
+        let at = sector as u64 * SECTOR;
+        let bytes = self.header.read_part(at..at + SECTOR, |header| {
+            let mut header = header.clone();
+            change(&mut header);
+            header.sector_with(sector).to_vec()
+        });
+        self.barrier.write_metadata("write header", at, bytes).await?;
+        self.header.write_part(at..at + SECTOR, change);
+        Ok(())
     }
 
     /// Makes every journal sector zero that holds a record, durably.

@@ -9,10 +9,11 @@ use super::chunk_space::ChunkSpace;
 use super::events;
 use super::geometry::{Geometry, JournalGeometry};
 use super::header::Header;
-use super::map::{Extent, lookup};
+use super::map::Extent;
 use super::maps::Maps;
 use super::planted::{Bug, PlantedBugs};
 use super::resolver::Resolver;
+use super::shared_maps::SharedMaps;
 use crate::error::Error;
 use crate::runtime::{BoxTask, Runtime};
 use crate::sync::{
@@ -60,7 +61,7 @@ pub enum PrefetchState {
 }
 
 /// What an open image knows and may change: a value that can be cloned, compared and resumed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
     /// The header with its flags as they are now.
     pub header: Box<Header>,
@@ -101,7 +102,28 @@ pub(super) struct Image {
     pub(super) geometry: Geometry,
     pub(super) options: OpenOptions,
     pub(super) barrier: Barrier,
-    pub(super) state: Shared<State>,
+    /// What the header asks for. Its two flags are those of the moment of opening: see `header`.
+    pub(super) settings: Box<Header>,
+    /// See [`State::header`]; a part is a range of its bytes.
+    pub(super) header: Shared<Header>,
+    /// See [`State::maps`].
+    pub(super) maps: SharedMaps,
+    /// See [`State::chunks`]. Which chunk is taken depends on who took one before.
+    pub(super) chunks: Shared<ChunkSpace>,
+    /// See [`State::zero_from`].
+    pub(super) zero_from: u64,
+    /// See [`State::length_is_set`].
+    pub(super) length_is_set: Shared<bool>,
+    /// See [`State::opened_clean`].
+    pub(super) opened_clean: bool,
+    /// See [`State::dirty`].
+    pub(super) dirty: Shared<bool>,
+    /// See [`State::journal_next`].
+    pub(super) journal_next: Shared<u64>,
+    /// See [`State::copying`].
+    pub(super) copying: Shared<u64>,
+    /// See [`State::prefetch`].
+    pub(super) prefetch_state: Shared<PrefetchState>,
     /// Requests and background work; shut by close.
     pub(super) requests: Gate,
     /// Guest ranges that are being changed.
@@ -192,13 +214,13 @@ impl Fvd {
     /// Where the guest range lives now, without what lies past the virtual disk.
     #[must_use]
     pub fn map(&self, range: ByteRange) -> Vec<Extent> {
-        self.image.state.read(|state| lookup(&self.image.geometry, &state.maps, range))
+        self.image.maps.lookup(range)
     }
 
     /// The header, with its flags as they are now.
     #[must_use]
     pub fn header(&self) -> Header {
-        self.image.state.read(|state| Header::clone(&state.header))
+        self.image.header.read(Header::clone)
     }
 
     /// Where everything is.
@@ -210,7 +232,7 @@ impl Fvd {
     /// Whether the rest of the base is being copied.
     #[must_use]
     pub fn prefetch_state(&self) -> PrefetchState {
-        self.image.state.read(|state| state.prefetch)
+        self.image.prefetch_state.get()
     }
 
     /// Bytes the guest sees.
@@ -228,7 +250,19 @@ impl Fvd {
     /// A copy of everything the image knows.
     #[must_use]
     pub fn state(&self) -> State {
-        self.image.state.read(State::clone)
+        let image = &self.image;
+        State {
+            header: Box::new(self.header()),
+            maps: image.maps.copy(),
+            chunks: image.chunks.read(ChunkSpace::clone),
+            zero_from: image.zero_from,
+            length_is_set: image.length_is_set.get(),
+            opened_clean: image.opened_clean,
+            dirty: image.dirty.get(),
+            journal_next: image.journal_next.get(),
+            copying: image.copying.get(),
+            prefetch: self.prefetch_state(),
+        }
     }
 
     /// A second image in the same state, on disks that hold the same bytes. Nothing is read or
@@ -258,10 +292,18 @@ impl Image {
         };
         let tracker = &options.runtime.tracker();
         Self {
-            geometry,
             barrier: Barrier::new(disks, Arc::clone(&options.runtime)),
-            options,
-            state: Shared::new(tracker, state),
+            settings: state.header.clone(),
+            header: Shared::new(tracker, *state.header),
+            maps: SharedMaps::new(tracker, geometry.clone(), state.maps),
+            chunks: Shared::new(tracker, state.chunks),
+            zero_from: state.zero_from,
+            length_is_set: Shared::new(tracker, state.length_is_set),
+            opened_clean: state.opened_clean,
+            dirty: Shared::new(tracker, state.dirty),
+            journal_next: Shared::new(tracker, state.journal_next),
+            copying: Shared::new(tracker, state.copying),
+            prefetch_state: Shared::new(tracker, state.prefetch),
             requests: Gate::new(tracker),
             locks: RangeLock::new(tracker),
             journal_turn: Mutex::new(tracker, journal_order),
@@ -270,6 +312,8 @@ impl Image {
             dirty_turn: Mutex::new(tracker, WakeOrder::FirstComeFirstServed),
             growth_turn: Mutex::new(tracker, WakeOrder::FirstComeFirstServed),
             stopping: Event::new(tracker),
+            geometry,
+            options,
         }
     }
 

@@ -66,12 +66,12 @@ impl Image {
         if turn.overtook() {
             self.event(events::JOURNAL_WAITER_OVERTAKEN);
         }
-        if self.state.read(|state| state.journal_next) + count > sectors {
+        if self.journal_next.read(|next| next + count > sectors) {
             self.recycle().await?;
         }
-        let first = self.state.write(|state| {
-            state.journal_next += count;
-            state.journal_next - count
+        let first = self.journal_next.write(|next| {
+            *next += count;
+            *next - count
         });
         let writing = self.journal_writes.enter().expect("this gate is never shut");
         Ok(JournalSpace { first, _writing: writing })
@@ -88,7 +88,7 @@ impl Image {
         if !self.planted().has(Bug::RecycleIgnoresMapError) {
             written?;
         }
-        self.state.write(|state| state.journal_next = 0);
+        self.journal_next.set(0);
         self.event(events::JOURNAL_RECYCLED);
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! | what is on disk | [`header`], [`geometry`], [`bitmap`], [`table`], [`journal`] |
 //! | offline | [`create`], [`check`], [`grow`], [`probe`](probe::probe) |
 //! | opening and closing | `open`, `recover`, `close` |
-//! | where things live | [`map`], [`maps`], `chunk_space` |
+//! | where things live | [`map`], [`maps`], `shared_maps`, `chunk_space` |
 //! | deciding | `plan`, `runs`, `journal_plan` |
 //! | doing | `read`, `write`, `store`, `record`, `copy_on_read`, `prefetch`, `flush` |
 //! | what must be durable before what | `barrier`, `flushes`, `dirty`, `journal_space`, `write_maps` |
@@ -46,6 +46,7 @@ mod record;
 mod recover;
 pub mod resolver;
 mod runs;
+mod shared_maps;
 mod store;
 mod store_long;
 pub mod table;

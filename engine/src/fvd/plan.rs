@@ -112,23 +112,19 @@ pub(super) fn round_out_to_chunks(
     ByteRange::between(start, end)
 }
 
-/// The parts of `range` that are still the base's, as ranges of whole blocks, each not longer than
-/// `longest` unless it is a single block.
+/// The parts of `range` that are still the base's, as ranges of whole blocks.
 pub(super) fn missing_blocks(
     geometry: &Geometry,
     maps: &Maps,
     range: ByteRange,
-    longest: u64,
 ) -> Vec<Range<u64>> {
-    let Some(base) = &geometry.base else { return Vec::new() };
-    let most = (longest / base.block_len).max(1);
     let mut missing: Vec<Range<u64>> = Vec::new();
     for block in geometry.blocks(range) {
         if maps.fresh.is_set(block) {
             continue;
         }
         match missing.last_mut() {
-            Some(last) if last.end == block && block - last.start < most => last.end += 1,
+            Some(last) if last.end == block => last.end += 1,
             _ => missing.push(block..block + 1),
         }
     }
@@ -266,17 +262,15 @@ mod tests {
 
     #[test]
     fn missing_blocks_come_in_runs() {
-        let check = |fresh: &[u64], longest, expected: &[Range<u64>]| {
+        let check = |fresh: &[u64], expected: &[Range<u64>]| {
             let maps = maps((fresh, &[], &[], &[]));
             let all = ByteRange::new(0, 4 * CHUNK);
-            assert_eq!(missing_blocks(&geometry(), &maps, all, longest), expected);
+            assert_eq!(missing_blocks(&geometry(), &maps, all), expected);
         };
         let every = 0..3;
-        check(&[], u64::MAX, std::slice::from_ref(&every));
-        check(&[], 2 * BLOCK, &[0..2, 2..3]);
-        check(&[], 1, &[0..1, 1..2, 2..3]);
-        check(&[1], u64::MAX, &[0..1, 2..3]);
-        check(&[0, 1, 2], u64::MAX, &[]);
+        check(&[], std::slice::from_ref(&every));
+        check(&[1], &[0..1, 2..3]);
+        check(&[0, 1, 2], &[]);
     }
 
     /// Whatever the maps say, what is planned after they have grown needs no more than what was

@@ -20,14 +20,13 @@ use std::time::Duration;
 use super::events;
 use super::header::ALL_DATA_SECTOR;
 use super::image::{Image, PrefetchState};
-use super::plan::{missing_blocks, round_out_to_chunks};
+use super::plan::round_out_to_chunks;
 use super::planted::Bug;
 use super::throughput::Throughput;
 use super::write_maps::MapsFlush;
 use crate::error::Error;
 use crate::runtime::BoxTask;
 use crate::sync::LockMode;
-use crate::units::ByteRange;
 
 /// The longest region, whatever the header asks for (unless one block is longer), the longest
 /// block, and the largest number of slots: together they bound the memory that a header can make us
@@ -39,7 +38,7 @@ const SLOTS_MAX: usize = 16;
 impl Image {
     /// Starts prefetching, if the image wants it and may have it.
     pub(super) fn start_prefetching(self: &Arc<Self>) {
-        let delay = self.state.read(|state| state.header.prefetch_start_delay);
+        let delay = self.settings.prefetch_start_delay;
         let wanted = self.geometry.base.is_some() && self.options.background && self.is_writable();
         let Some(delay) = u64::try_from(delay).ok().filter(|&delay| wanted && delay > 0) else {
             return;
@@ -75,7 +74,7 @@ impl Image {
     }
 
     fn set_prefetch_state(&self, prefetch: PrefetchState) {
-        self.state.write(|state| state.prefetch = prefetch);
+        self.prefetch_state.set(prefetch);
     }
 
     /// Waits, but not longer than until the image is closed.
@@ -86,8 +85,8 @@ impl Image {
 
     async fn finish_prefetching(&self) -> Result<(), Error> {
         let all = self.geometry.base_range();
-        assert!(self.missing(all).is_empty(), "blocks are missing after the last was copied");
-        self.state.write(|state| state.maps.fresh.fill());
+        assert!(self.maps.missing(all).is_empty(), "blocks are missing after the last was copied");
+        self.maps.fill();
         let early = self.planted().has(Bug::PrefetchDoneWithoutFlush);
         if early {
             self.write_all_data_flag().await?;
@@ -100,19 +99,15 @@ impl Image {
     }
 
     async fn write_all_data_flag(&self) -> Result<(), Error> {
-        let mut header = self.state.read(|state| state.header.clone());
-        header.all_data_in_fvd_img = 1;
-        self.write_header_sector(ALL_DATA_SECTOR, &header).await?;
-        self.state.write(|state| state.header.all_data_in_fvd_img = 1);
-        Ok(())
+        self.write_header_sector(ALL_DATA_SECTOR, |header| header.all_data_in_fvd_img = 1).await
     }
 
     /// Stores what is still missing of a region that was read.
     async fn store_region(self: Arc<Self>, region: Region) -> Result<u64, Error> {
         let range = self.geometry.block_range(region.blocks);
-        let lock = round_out_to_chunks(&self.geometry, range, &self.unmapped(range));
+        let lock = round_out_to_chunks(&self.geometry, range, &self.maps.unmapped(range));
         let _lock = self.lock(self.locks.new_key(), lock, LockMode::Exclusive).await;
-        for blocks in self.missing(range) {
+        for blocks in self.maps.missing(range) {
             let part = self.geometry.block_range(blocks.clone());
             let at = |offset| usize::try_from(offset - range.offset).expect("within the bytes");
             let bytes = region.bytes[at(part.offset)..at(part.end())].to_vec();
@@ -170,7 +165,7 @@ enum Ended {
 
 impl<'a> Prefetching<'a> {
     fn new(image: &'a Arc<Image>) -> Self {
-        let header = image.state.read(|state| state.header.clone());
+        let header = &image.settings;
         let unsigned = |value: i32| u64::try_from(value).unwrap_or(0);
         let alpha = header.prefetch_perf_calc_alpha;
         Self {
@@ -237,22 +232,8 @@ impl<'a> Prefetching<'a> {
     }
 
     fn next_region(&self) -> Option<Range<u64>> {
-        let geometry = &self.image.geometry;
-        let block_len = geometry.base.as_ref()?.block_len;
-        let mut start = self.next * block_len;
-        let end = geometry.base_range().end();
-        // Looks at a bounded piece of the bitmap at a time.
-        while start < end {
-            let piece = ByteRange::between(start, end.min(start + block_len * 4096));
-            let missing = self.image.state.read(|state| {
-                missing_blocks(geometry, &state.maps, piece, self.region_len).into_iter().next()
-            });
-            if missing.is_some() {
-                return missing;
-            }
-            start = piece.end();
-        }
-        None
+        let block_len = self.image.geometry.base.as_ref()?.block_len;
+        self.image.maps.next_missing(self.next, (self.region_len / block_len).max(1))
     }
 
     fn start_storing(&mut self) {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::image::Image;
-use super::map::{Extent, Location, lookup};
+use super::map::{Extent, Location};
 use crate::disk::IoFuture;
 use crate::error::Error;
 use crate::units::ByteRange;
@@ -16,7 +16,7 @@ impl Image {
     pub(super) async fn read(self: &Arc<Self>, range: ByteRange) -> Result<Vec<u8>, Error> {
         let pass = self.requests.enter().ok_or(Error::Closed)?;
         let range = self.guest_range(range.offset, range.len)?;
-        let extents = self.state.read(|state| lookup(&self.geometry, &state.maps, range));
+        let extents = self.maps.lookup(range);
         let bytes = self.transfer(range, &extents).await?;
         self.copy_what_was_read(range, &extents, &bytes, pass);
         Ok(bytes)

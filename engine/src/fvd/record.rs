@@ -5,11 +5,10 @@
 
 use super::events;
 use super::image::Image;
-use super::journal::{Record, Update, plan_update};
+use super::journal::Update;
 use super::plan::WritePlan;
 use super::planted::Bug;
 use crate::error::Error;
-use crate::units::{ByteRange, SECTOR};
 
 impl Image {
     /// Journals what `plan` has published. When this fails the maps in memory stay as they are,
@@ -21,7 +20,7 @@ impl Image {
         let most = usize::try_from(journal.sectors).unwrap_or(usize::MAX);
         let update = self.update(plan);
         if self.planted().has(Bug::StaleBitsBeforeRecord) {
-            self.guarantee(&update);
+            self.maps.guarantee(&update);
         }
         for (index, phase) in update.phases.iter().enumerate() {
             if index > 0 {
@@ -33,7 +32,7 @@ impl Image {
                 self.write_journal(group).await?;
             }
         }
-        self.guarantee(&update);
+        self.maps.guarantee(&update);
         Ok(())
     }
 
@@ -41,32 +40,7 @@ impl Image {
         let only_guest = self.planted().has(Bug::FillNotJournaled);
         let told = if only_guest { plan.guest } else { plan.store };
         let told_chunks = self.geometry.chunks(told);
-        self.state.read(|state| {
-            plan_update(&self.geometry, told, |chunk| {
-                let hidden = only_guest && !told_chunks.contains(&chunk);
-                if hidden { None } else { state.maps.table.raw(chunk) }
-            })
-        })
-    }
-
-    /// Counts as guaranteed what the records say.
-    fn guarantee(&self, update: &Update) {
-        let records = update.phases.iter().flatten().flatten();
-        self.state.write(|state| {
-            for record in records {
-                match record {
-                    Record::Table { first, entries } => {
-                        let count = u32::try_from(entries.len()).expect("fits in a sector");
-                        state.maps.guarantee_ranges(*first..first + count, 0..0);
-                    }
-                    Record::Bitmap { first_sector, sectors } => {
-                        let range =
-                            ByteRange::new(first_sector * SECTOR, u64::from(*sectors) * SECTOR);
-                        state.maps.guarantee_ranges(0..0, self.geometry.blocks(range));
-                    }
-                }
-            }
-        });
+        self.maps.journal_update(told, |chunk| !only_guest || told_chunks.contains(&chunk))
     }
 
     /// Says how a write changed the maps, for tracing.

@@ -125,7 +125,7 @@ impl Image {
         if self.journal().is_some() {
             self.write_clean_flag(false).await?;
         }
-        self.state.write(|state| state.maps.mark_all_used(&self.geometry));
+        self.maps.mark_all_used();
         let bug = self.planted().has(Bug::RecoveryReusesJournalBeforeFlush);
         let written = self.write_maps(MapsFlush::unless(bug)).await;
         if self.planted().has(Bug::RecoveryIgnoresMapError) {

@@ -6,12 +6,15 @@
 use std::ops::Range;
 
 use super::barrier::all;
+use super::chunk_space::ChunkSpace;
 use super::events;
 use super::image::Image;
 use super::planted::Bug;
-use super::runs::{NewChunk, Run, runs};
+use super::runs::{NewChunk, Run};
+use super::shared_maps::Published;
 use crate::disk::{DiskError, DiskErrorKind, WriteFlags};
 use crate::error::Error;
+use crate::sync::WHOLE;
 use crate::units::ByteRange;
 
 /// The longest stretch of zeros that travels together with guest data. Longer ones are written
@@ -45,29 +48,24 @@ impl Image {
     /// a journal nothing else guarantees them, and nothing needs to: a guest flush writes the maps.
     pub(super) fn publish(&self, range: ByteRange, blocks: Range<u64>, new: &[NewChunk]) {
         let guaranteed = self.journal().is_none();
-        let chunks = self.geometry.chunks(range);
-        self.state.write(|state| {
-            state.maps.fresh.set_range(blocks.clone());
-            for chunk in new {
-                state.maps.table.insert(chunk.chunk, chunk.physical);
-            }
-            if guaranteed {
-                state.maps.guarantee_ranges(chunks, blocks);
-            }
-        });
+        self.maps.publish(&Published { range, blocks, new, guaranteed });
     }
 
     /// Gives chunks back that were not published. None of their writes may be in flight.
     pub(super) fn release(&self, new: &[NewChunk]) {
-        self.state.write(|state| {
-            new.iter().for_each(|chunk| state.chunks.give_back(chunk.physical));
+        if new.is_empty() {
+            return;
+        }
+        // In any order with others that are given back.
+        self.chunks.add(WHOLE, |chunks| {
+            new.iter().for_each(|chunk| chunks.give_back(chunk.physical));
         });
     }
 
     pub(super) fn allocate(&self, unmapped: &[u32]) -> Result<Vec<NewChunk>, Error> {
         let mut new = Vec::with_capacity(unmapped.len());
         for &chunk in unmapped {
-            let Some(taken) = self.state.write(|state| state.chunks.take()) else {
+            let Some(taken) = self.chunks.write(ChunkSpace::take) else {
                 self.release(&new);
                 return Err(no_space("every physical chunk is in use"));
             };
@@ -85,7 +83,6 @@ impl Image {
     /// this session made the storage longer, on a disk that promises zeros, and has not written
     /// since. Whatever was there when the image was opened may be data that a power cut cut loose.
     fn known_zero_from(&self, reused: bool) -> u64 {
-        let (zero_from, was_clean) = self.state.read(|state| (state.zero_from, state.opened_clean));
         if self.planted().has(Bug::RecycledChunkShowsOldData) {
             return 0;
         }
@@ -93,8 +90,8 @@ impl Image {
             return u64::MAX;
         }
         let careless = self.planted().has(Bug::NewChunkTakenForZero)
-            || (was_clean && self.planted().has(Bug::CopyOnReadChunkShowsBase));
-        if careless { 0 } else { zero_from }
+            || (self.opened_clean && self.planted().has(Bug::CopyOnReadChunkShowsBase));
+        if careless { 0 } else { self.zero_from }
     }
 
     /// Writes `bytes`, the content of `range`, where the table and `new` say.
@@ -106,7 +103,7 @@ impl Image {
         flags: WriteFlags,
     ) -> Result<(), Error> {
         assert_eq!(range.len, bytes.len() as u64, "the bytes of {range}");
-        let mut runs = self.state.read(|state| runs(&self.geometry, &state.maps, range, new));
+        let mut runs = self.maps.runs(range, new);
         self.make_room(&runs, new).await?;
         for run in &mut runs {
             if run.zeros_before + run.zeros_after > 0 {
@@ -181,7 +178,7 @@ impl Image {
         let data = &self.barrier.disks.data;
         let resizable = data.properties().resizable;
         let suffices = |len| {
-            let vouched = !is_new || !resizable || self.state.read(|state| state.length_is_set);
+            let vouched = !is_new || !resizable || self.length_is_set.get();
             len >= end && vouched
         };
         if suffices(data.len()) {
@@ -198,7 +195,7 @@ impl Image {
         let new_len = if len >= end { len } else { self.grown_len(len, end) };
         let resized = data.resize(new_len).await;
         resized.map_err(|error| Error::disk("grow data storage", error))?;
-        self.state.write(|state| state.length_is_set = true);
+        self.length_is_set.set(true);
         if new_len > len {
             self.event(events::STORAGE_GROWN);
         }

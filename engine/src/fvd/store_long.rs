@@ -6,7 +6,7 @@
 
 use super::image::Image;
 use super::plan::WritePlan;
-use super::runs::{NewChunk, Run, runs};
+use super::runs::{NewChunk, Run};
 use crate::disk::WriteFlags;
 use crate::error::Error;
 use crate::units::ByteRange;
@@ -46,7 +46,7 @@ impl Image {
         data: &[u8],
         flags: WriteFlags,
     ) -> Result<(), Error> {
-        let runs = self.state.read(|state| runs(&self.geometry, &state.maps, plan.store, new));
+        let runs = self.maps.runs(plan.store, new);
         self.make_room(&runs, new).await?;
         for run in &runs {
             let storage = run.storage();

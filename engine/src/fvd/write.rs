@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use super::barrier::read;
 use super::image::Image;
-use super::plan::{WritePlan, plan_write};
+use super::plan::WritePlan;
 use super::planted::Bug;
 use super::store_long::copies_much;
 use crate::disk::WriteFlags;
@@ -44,22 +44,18 @@ impl Image {
         if guest.is_empty() {
             return Ok(());
         }
-        let wanted = self.plan(guest);
-        let _lock = self.lock(key, wanted.lock, wanted.mode).await;
+        let (wanted, mode) = self.maps.plan_lock(guest, self.planted());
+        let _lock = self.lock(key, wanted, mode).await;
         // The maps may have changed while this waited, but only towards less to do.
-        let plan = self.plan(guest);
+        let plan = self.maps.plan_write(guest, self.planted());
         // (A planted bug locks nothing.)
-        let enough = wanted.lock.contains(plan.lock) || wanted.lock.is_empty();
-        assert!(enough, "{wanted:?} locked too little for {plan:?}");
+        let enough = wanted.contains(plan.lock) || wanted.is_empty();
+        assert!(enough, "{wanted} locks too little for {plan:?}");
         if plan.record {
             self.write_and_record(&plan, data).await
         } else {
             self.store(guest, &[], data, WriteFlags::NONE).await.map(drop)
         }
-    }
-
-    fn plan(&self, guest: ByteRange) -> WritePlan {
-        self.state.read(|state| plan_write(&self.geometry, &state.maps, guest, self.planted()))
     }
 
     async fn write_and_record(&self, plan: &WritePlan, data: Vec<u8>) -> Result<(), Error> {

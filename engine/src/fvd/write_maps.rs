@@ -42,15 +42,15 @@ impl Image {
     /// that was completed on either disk when it was called.
     pub(super) async fn write_maps(&self, flush: MapsFlush) -> Result<(), Error> {
         let _turn = self.maps_turn.lock().await;
-        if self.state.read(|state| state.maps.have_changed()) {
+        if self.maps.have_changed() {
             self.ensure_dirty().await?;
         }
-        let snapshot = self.state.write(|state| state.maps.take_changed());
+        let snapshot = self.maps.take_changed();
         let written = self.write_snapshot(&snapshot, flush).await;
-        self.state.write(|state| match written {
-            Ok(()) => state.maps.guarantee(&snapshot),
-            Err(_) => state.maps.give_back(&snapshot),
-        });
+        match written {
+            Ok(()) => self.maps.guarantee_written(&snapshot),
+            Err(_) => self.maps.give_back(&snapshot),
+        }
         written?;
         if snapshot != MapsSnapshot::default() {
             self.event(events::MAPS_WRITTEN);

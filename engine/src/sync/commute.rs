@@ -302,7 +302,7 @@ fn turn_op() -> impl Strategy<Value = TurnOp> {
 proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
-        cases: 2000,
+        cases: 1000,
         ..ProptestConfig::default()
     })]
 

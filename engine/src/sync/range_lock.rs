@@ -44,6 +44,9 @@ pub enum LockMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LockKey(u64);
 
+/// A part of the object and what was done with it.
+type Accessed = (Range<u64>, Access);
+
 #[derive(Debug, Default)]
 struct State {
     next_key: u64,
@@ -133,6 +136,18 @@ impl State {
         }
         wake
     }
+
+    /// What ending the request accesses that was at `position`: its range, and the whole range of
+    /// each who waits for it. Whether that one is granted now depends on what else it waits for.
+    fn ended(&self, request: &Request, position: usize) -> Vec<Accessed> {
+        let waits = |other: &&Request| !other.granted && request.conflicts(other.range, other.mode);
+        let mut accessed = vec![(part(request.range), request.access())];
+        let behind = self.requests[position..].iter().filter(waits);
+        accessed.extend(behind.map(|other| (part(other.range), Access::Add)));
+        // The order of the requests means nothing, so that it is not told.
+        accessed.sort_unstable_by_key(|(part, access)| (part.start, part.end, *access));
+        accessed
+    }
 }
 
 impl RangeLock {
@@ -159,7 +174,7 @@ impl RangeLock {
             state.requests.push(Request { key, range, mode, granted: false, task, waker: None });
             let last = state.requests.len() - 1;
             state.requests[last].granted = state.is_free(last);
-            Some((part(range), state.requests[last].access()))
+            vec![(part(range), state.requests[last].access())]
         });
         LockingRange { guard: Some(RangeGuard { lock: self.clone(), key }) }
     }
@@ -170,13 +185,13 @@ impl RangeLock {
         let mut granted = None;
         self.inner.change(|state, task| {
             if state.requests.iter().any(|request| request.range.overlaps(range)) {
-                return Some((part(range), Access::Read));
+                return vec![(part(range), Access::Read)];
             }
             let key = state.new_key();
             let mode = LockMode::Exclusive;
             state.requests.push(Request { key, range, mode, granted: true, task, waker: None });
             granted = Some(key);
-            Some((part(range), Access::Write))
+            vec![(part(range), Access::Write)]
         });
         self.inner.object.learned(&granted.is_some());
         granted.map(|key| RangeGuard { lock: self.clone(), key })
@@ -186,9 +201,9 @@ impl RangeLock {
     /// that were granted beside it keep their locks. Without such a request nothing happens.
     pub fn make_exclusive(&self, key: LockKey) {
         self.inner.change(|state, _| {
-            let position = state.position(key)?;
+            let Some(position) = state.position(key) else { return Vec::new() };
             state.requests[position].mode = LockMode::Exclusive;
-            Some((part(state.requests[position].range), Access::Write))
+            vec![(part(state.requests[position].range), Access::Write)]
         });
     }
 
@@ -197,8 +212,9 @@ impl RangeLock {
         self.inner.change(|state, _| {
             let position = state.position(key).expect("a guard's request exists");
             let request = state.requests.remove(position);
+            let accessed = state.ended(&request, position);
             wake = state.grant();
-            Some((part(request.range), request.access()))
+            accessed
         });
         wake.into_iter().for_each(Waker::wake);
     }
@@ -206,15 +222,13 @@ impl RangeLock {
 
 impl Inner {
     /// Changes the requests; `change` gets the running task and says what it has accessed.
-    fn change(&self, change: impl FnOnce(&mut State, u64) -> Option<(Range<u64>, Access)>) {
+    fn change(&self, change: impl FnOnce(&mut State, u64) -> Vec<Accessed>) {
         let accessed = self.state.with(|state| {
             let accessed = change(state, self.object.task());
             self.object.holds(state);
             accessed
         });
-        if let Some((part, access)) = accessed {
-            self.object.access(part, access);
-        }
+        accessed.into_iter().for_each(|(part, access)| self.object.access(part, access));
     }
 
     /// Whether the request of `key` is granted; what it waits for otherwise is the end of others.
