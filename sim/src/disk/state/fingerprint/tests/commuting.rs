@@ -171,13 +171,17 @@ fn neighbours_that_commute_leave_equal_fingerprints() {
         let spec = draw_spec(&mut rng);
         let (faults, counted) = draw_faults(&mut rng, spec.sector_len);
         let mut disks = vec![disk(&spec, &faults, u8::try_from(UNITS).unwrap())];
+        let mut asked = disks[0].clone();
         let mut events: Vec<Event> = Vec::new();
         let mut next = 0;
         for _ in 0..6 + draw(&mut rng, 14) {
             let mut disk = disks.last().unwrap().clone();
             let event = draw_event(&mut rng, &disk, &mut next);
             event.happen(&mut disk);
+            event.happen(&mut asked);
             events.push(event);
+            // Asked after every event, it is the same as asked once.
+            assert_eq!(asked.fingerprint(), disk.clone().fingerprint(), "{}", told(&events));
             disks.push(disk);
         }
         for at in 1..events.len() {
