@@ -88,10 +88,10 @@ pub struct SectorModel {
     now: Moment,
     /// Submission of the last flush that succeeded.
     flushed: Moment,
-    /// The reads in flight, by submission; and who they are.
-    reads: BTreeMap<Moment, u64>,
-    /// The flushes in flight, by submission; and who they are.
-    flushes: BTreeMap<Moment, u64>,
+    /// By submission.
+    reads: BTreeMap<Moment, InFlight>,
+    /// By submission.
+    flushes: BTreeMap<Moment, InFlight>,
     /// By submission, the writes that are not forgotten.
     sectors: BTreeMap<u64, SectorWrites>,
     /// The sum of the keys of all sectors.
@@ -103,6 +103,20 @@ pub struct SectorModel {
     after_power_cut: Allowed,
     /// See [`SectorModel::fingerprint`].
     fingerprint: OnceCell<u128>,
+}
+
+/// A read or flush in flight.
+#[derive(Debug, Clone)]
+struct InFlight {
+    id: u64,
+    /// What it adds to the fingerprint, if that is known.
+    key: OnceCell<u128>,
+}
+
+impl InFlight {
+    fn new(id: u64) -> Self {
+        Self { id, key: OnceCell::new() }
+    }
 }
 
 /// The writes to one sector.
@@ -124,14 +138,14 @@ impl SectorModel {
     /// A flush is submitted. `id` is the same for it, and for no other flush, in every schedule.
     pub fn submit_flush(&mut self, id: u64) -> FlushInFlight {
         let submitted = self.submit();
-        self.flushes.insert(submitted, id);
+        self.flushes.insert(submitted, InFlight::new(id));
         FlushInFlight { submitted }
     }
 
     /// A read is submitted. `id` is the same for it, and for no other read, in every schedule.
     pub fn submit_read(&mut self, id: u64) -> ReadInFlight {
         let submitted = self.submit();
-        self.reads.insert(submitted, id);
+        self.reads.insert(submitted, InFlight::new(id));
         ReadInFlight { submitted }
     }
 
@@ -179,6 +193,7 @@ impl SectorModel {
         for sector in std::mem::take(&mut self.held) {
             self.forget(sector);
         }
+        self.forget_keys();
     }
 
     /// A flush ends that promises nothing: it failed or was cancelled.
@@ -204,6 +219,7 @@ impl SectorModel {
         while let Some((_, sectors)) = self.uncovered.pop_front_if(|(end, _)| *end < self.flushed) {
             sectors.for_each(|sector| self.cover(sector));
         }
+        self.forget_keys();
     }
 
     /// The present moment. As long as it is the same, so is everything that the model says.

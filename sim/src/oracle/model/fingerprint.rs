@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{End, Moment, SectorModel, SectorWrite, superseding};
+use super::{End, InFlight, Moment, SectorModel, SectorWrite, superseding};
 use crate::fingerprint::{Parts, sum};
 
 impl SectorModel {
@@ -18,8 +18,8 @@ impl SectorModel {
     #[must_use]
     pub fn fingerprint(&self) -> u128 {
         *self.fingerprint.get_or_init(|| {
-            let reads = self.reads.iter().map(|(&at, &id)| self.read_key(at, id));
-            let flushes = self.flushes.iter().map(|(&at, &id)| self.flush_key(at, id));
+            let reads = self.reads.iter().map(|(&at, read)| self.read_key(at, read));
+            let flushes = self.flushes.iter().map(|(&at, flush)| self.flush_key(at, flush));
             let in_flight = sum(reads).wrapping_add(sum(flushes));
             Parts::of("model").key(self.sectors_key).key(in_flight).end()
         })
@@ -34,27 +34,50 @@ impl SectorModel {
         self.sectors_key = self.sectors_key.wrapping_sub(before).wrapping_add(key);
     }
 
-    /// A read in flight: where it may see anything that one submitted now may not.
-    fn read_key(&self, submitted: Moment, id: u64) -> u128 {
-        let sectors = self.sectors.iter().map(|(&sector, writes)| {
-            let reach = Reach::of(&writes.list, submitted);
-            let now = Reach::of(&writes.list, Moment::MAX);
-            if reach == now { 0 } else { reach.key("read", id, sector) }
-        });
-        Parts::of("reading").word(id).key(sum(sectors)).end()
+    /// What a request in flight adds is not known any more: something was flushed or forgotten.
+    pub(super) fn forget_keys(&mut self) {
+        for request in self.reads.values_mut().chain(self.flushes.values_mut()) {
+            request.key.take();
+        }
+    }
+
+    /// A read in flight: where it may see more or less than what a power cut may leave of it.
+    fn read_key(&self, submitted: Moment, read: &InFlight) -> u128 {
+        *read.key.get_or_init(|| {
+            let mut sectors = self.uncovered_before(submitted);
+            // Where it may see more than that.
+            sectors.extend(&self.held);
+            self.reach_key("read", submitted, read.id, &sectors)
+        })
     }
 
     /// A flush in flight: where its success would put anything out of sight.
-    fn flush_key(&self, submitted: Moment, id: u64) -> u128 {
-        let covered = self.uncovered.iter().take_while(|(end, _)| *end < submitted);
-        let sectors: BTreeSet<u64> = covered.flat_map(|(_, sectors)| sectors.clone()).collect();
-        let sectors = sectors.into_iter().map(|sector| {
+    fn flush_key(&self, submitted: Moment, flush: &InFlight) -> u128 {
+        *flush.key.get_or_init(|| {
+            let sectors = self.uncovered_before(submitted);
+            self.reach_key("flush", submitted, flush.id, &sectors)
+        })
+    }
+
+    /// The sectors with successful writes that ended before a moment and are not flushed.
+    fn uncovered_before(&self, moment: Moment) -> BTreeSet<u64> {
+        let before = self.uncovered.iter().take_while(|(end, _)| *end < moment);
+        before.flat_map(|(_, sectors)| sectors.clone()).collect()
+    }
+
+    /// A request in flight with what its submission supersedes and what is flushed does not, or the
+    /// other way round. Other moments than these have no part in it, so it does not change until
+    /// something is flushed or forgotten.
+    fn reach_key(&self, tag: &str, submitted: Moment, id: u64, sectors: &BTreeSet<u64>) -> u128 {
+        let differences = sectors.iter().map(|&sector| {
             let writes = self.writes(sector);
             let reach = Reach::of(writes, submitted);
-            let before = Reach::of(writes, self.flushed);
-            if reach == before { 0 } else { reach.key("flush", id, sector) }
+            if reach == Reach::of(writes, self.flushed) {
+                return 0;
+            }
+            reach.add_to(Parts::of("reach").word(sector)).end()
         });
-        Parts::of("flushing").word(id).key(sum(sectors)).end()
+        Parts::of(tag).word(id).key(sum(differences)).end()
     }
 }
 
@@ -73,10 +96,6 @@ impl Reach {
         let superseding = superseding(writes, before);
         let superseded = writes.iter().filter(|write| write.ended_before(superseding));
         Self { initial: superseding > 0, writes: superseded.count() }
-    }
-
-    fn key(self, tag: &str, id: u64, sector: u64) -> u128 {
-        self.add_to(Parts::of(tag).word(id).word(sector)).end()
     }
 
     fn add_to(self, parts: Parts) -> Parts {

@@ -186,6 +186,9 @@ fn neighbours_that_commute_leave_equal_fingerprints() {
             names.push(named(&event, &run));
             run.happen(&event);
             events.push(event);
+            // Asked after every event, it is the same as asked once.
+            let fingerprint = Run::of(&events).model.fingerprint();
+            assert_eq!(run.model.fingerprint(), fingerprint, "{events:?}");
         }
         for at in 1..events.len() {
             let ((one, first), (other, second)) = (&names[at - 1], &names[at]);

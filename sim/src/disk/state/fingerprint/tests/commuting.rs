@@ -171,13 +171,17 @@ fn neighbours_that_commute_leave_equal_fingerprints() {
         let spec = draw_spec(&mut rng);
         let (faults, counted) = draw_faults(&mut rng, spec.sector_len);
         let mut disks = vec![disk(&spec, &faults, u8::try_from(UNITS).unwrap())];
+        let mut asked = disks[0].clone();
         let mut events: Vec<Event> = Vec::new();
         let mut next = 0;
         for _ in 0..6 + draw(&mut rng, 14) {
             let mut disk = disks.last().unwrap().clone();
             let event = draw_event(&mut rng, &disk, &mut next);
             event.happen(&mut disk);
+            event.happen(&mut asked);
             events.push(event);
+            // Asked after every event, it is the same as asked once.
+            assert_eq!(asked.fingerprint(), disk.clone().fingerprint(), "{}", told(&events));
             disks.push(disk);
         }
         for at in 1..events.len() {
@@ -188,29 +192,31 @@ fn neighbours_that_commute_leave_equal_fingerprints() {
     assert!(swapped.iter().all(|&count| count > 500), "{swapped:?} swaps");
 }
 
+/// What an event is about, which is in flight on one of the first two disks.
+fn seen<'a>(event: &'a Event, disks: &'a [DiskState]) -> Seen<'a> {
+    match event {
+        Event::Submit(_, op) => Seen { op, outcome: None },
+        Event::Complete(id, outcome) => {
+            let there = disks[0].in_flight().any(|(other, _)| other == *id);
+            let disk = if there { &disks[0] } else { &disks[1] };
+            Seen { op: disk.op(*id), outcome: Some(outcome) }
+        }
+    }
+}
+
 /// Swaps the events at `at` and the next, if they commute, and compares what follows.
 fn swap(spec: &DiskSpec, counted: bool, disks: &[DiskState], events: &[Event], at: usize) -> bool {
     let (one, other) = (&events[at], &events[at + 1]);
-    let seen = |event| match event {
-        &Event::Submit(_, ref op) => Seen { op, outcome: None },
-        &Event::Complete(id, ref outcome) => {
-            let at = if disks[at].in_flight().any(|(other, _)| other == id) { at } else { at + 1 };
-            Seen { op: disks[at].op(id), outcome: Some(outcome) }
-        }
-    };
-    if !commute(spec, counted, &seen(one), &seen(other)) {
+    if !commute(spec, counted, &seen(one, &disks[at..]), &seen(other, &disks[at..])) {
         return false;
     }
     let mut swapped = disks[at].clone();
     for event in [other, one] {
-        match event {
-            Event::Submit(..) => {}
-            Event::Complete(id, outcome) => {
-                let there = swapped.in_flight().any(|(other, _)| other == *id);
-                // A request that ends right after its submission, or a fault that hits the first.
-                if !there || !swapped.outcomes(*id).contains(outcome) {
-                    return false;
-                }
+        if let Event::Complete(id, outcome) = event {
+            let there = swapped.in_flight().any(|(other, _)| other == *id);
+            // A request that ends right after its submission, or a fault that hits the first.
+            if !there || !swapped.outcomes(*id).contains(outcome) {
+                return false;
             }
         }
         event.happen(&mut swapped);
