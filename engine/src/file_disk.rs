@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
+#[expect(clippy::disallowed_types, reason = "a disk's own: its length is told by Disk::len")]
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::disk::{Disk, DiskError, DiskErrorKind, DiskProperties, IoFuture, WriteFlags};
@@ -48,6 +49,7 @@ pub enum FileMode {
 pub struct FileDisk {
     file: File,
     /// The length as requests see it. Only this program is expected to change it.
+    #[expect(clippy::disallowed_types, reason = "a disk's own: its length is told by Disk::len")]
     len: AtomicU64,
     is_device: bool,
     writable: bool,
@@ -84,6 +86,10 @@ impl FileDisk {
         if !kind.is_file() && !is_device {
             return Err(special());
         }
+        #[expect(
+            clippy::disallowed_types,
+            reason = "a disk's own: its length is told by Disk::len"
+        )]
         let len = AtomicU64::new(length(&file).map_err(named)?);
         Ok(Self { file, len, is_device, writable })
     }

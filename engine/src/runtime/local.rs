@@ -13,6 +13,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 #[expect(clippy::disallowed_types, reason = "the executor core")]
 use std::sync::Mutex;
+#[expect(clippy::disallowed_types, reason = "the executor core")]
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
@@ -203,10 +204,12 @@ impl Drop for Sleep {
 /// Wakes the thread of the executor.
 struct Alarm {
     thread: Thread,
+    #[expect(clippy::disallowed_types, reason = "the executor core")]
     ringing: AtomicBool,
 }
 
 impl Alarm {
+    #[expect(clippy::disallowed_types, reason = "the executor core")]
     fn new() -> Self {
         Self { thread: std::thread::current(), ringing: AtomicBool::new(false) }
     }
@@ -230,6 +233,7 @@ impl Wake for Alarm {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "the tests' side of the executor")]
 mod tests {
     use std::sync::atomic::AtomicU32;
 

@@ -7,6 +7,7 @@ mod grow;
 mod hostile;
 mod hostile_open;
 mod journal;
+mod lints;
 mod live;
 mod mem_disk;
 mod model;

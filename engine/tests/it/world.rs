@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+#[expect(clippy::disallowed_types, reason = "the tests' executor")]
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -68,6 +69,7 @@ struct Task {
     ready: Arc<Ready>,
 }
 
+#[expect(clippy::disallowed_types, reason = "the tests' executor")]
 struct Ready(AtomicBool);
 
 impl Wake for Ready {
@@ -448,6 +450,7 @@ fn perform(disk: &mut DiskState, op: Op, fails: bool, numbers: &mut Numbers) -> 
 
 impl Runtime for World {
     fn spawn(&self, _name: &'static str, future: BoxTask) {
+        #[expect(clippy::disallowed_types, reason = "the tests' executor")]
         let ready = Arc::new(Ready(AtomicBool::new(true)));
         self.state.with(|state| state.tasks.push(Some(Task { future, ready })));
     }
