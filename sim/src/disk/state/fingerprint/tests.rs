@@ -6,10 +6,12 @@ mod exhaustive;
 
 use std::fmt;
 
-use plugpull_engine::WriteFlags;
+use plugpull_engine::{DiskErrorKind, WriteFlags};
 
 use super::*;
-use crate::disk::{DiskSpec, FaultPlan, Image, Model, Outcome, Reply};
+use crate::disk::{
+    DiskSpec, Fault, FaultEffect, FaultPlan, Image, Model, OpKind, Outcome, Reply, Which,
+};
 
 /// One event of a history.
 #[derive(Clone)]
@@ -93,4 +95,45 @@ fn the_key_of_what_reads_see_is_the_same_if_it_is_not_kept() {
         disk.complete(id, Outcome::Done).unwrap();
     }
     assert_eq!(kept.fingerprint(), not_kept.fingerprint());
+}
+
+/// Plays writes of one sector, one after the other, with a flush that is submitted after the first
+/// few and does not end.
+fn written(spec: &DiskSpec, faults: &FaultPlan, letters: &str, before_flush: usize) -> DiskState {
+    let mut disk = disk(spec, faults, 1);
+    for (number, letter) in (0..).zip(letters.bytes()) {
+        if number == before_flush {
+            disk.submit(RequestId::new(1, 0), Op::Flush);
+        }
+        let id = RequestId::new(0, u32::try_from(number).unwrap());
+        disk.submit(id, write(0, 1, letter, false, false));
+        disk.complete(id, Outcome::Done).unwrap();
+    }
+    disk
+}
+
+#[test]
+fn the_order_of_writes_counts_if_some_are_equal() {
+    let spec = spec(Model::AtomicWrite, 512);
+    let after = |letters| written(&spec, &FaultPlan::default(), letters, 2).fingerprint();
+    assert_eq!(after("ABBAC"), after("ABBAC"));
+    // As often one before the other, and the same letters before the flush.
+    assert_ne!(after("ABBAC"), after("BAABC"));
+}
+
+#[test]
+fn submissions_count_where_a_fault_waits_for_one() {
+    let nth = |number| Fault {
+        on: OpKind::Write,
+        which: Which::Nth(number),
+        effect: FaultEffect::Fail(DiskErrorKind::Io),
+        permanent: false,
+    };
+    let plan = |number| FaultPlan { faults: vec![nth(number)], ..FaultPlan::default() };
+    let spec = spec(Model::Writethrough, 512);
+    let after = |letters, number| written(&spec, &plan(number), letters, 9).fingerprint();
+    assert_ne!(after("A", 3), after("AA", 3));
+    // Otherwise nobody counts.
+    let no_faults = |letters| written(&spec, &FaultPlan::default(), letters, 9).fingerprint();
+    assert_eq!(no_faults("A"), no_faults("AA"));
 }

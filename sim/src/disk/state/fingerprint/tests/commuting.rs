@@ -3,10 +3,10 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use plugpull_engine::{ByteRange, DiskErrorKind};
+use plugpull_engine::ByteRange;
 
 use super::*;
-use crate::disk::{DiscardContent, FailedFlush, Fault, FaultEffect, OpKind, Which};
+use crate::disk::{DiscardContent, FailedFlush};
 
 /// Units of 512 bytes on the disk of a history at its start.
 const UNITS: u64 = 16;

@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use plugpull_engine::DiskErrorKind;
-
 use super::*;
-use crate::disk::{DiscardContent, FailedFlush, Fault, FaultEffect, OpKind, Which};
+use crate::disk::{DiscardContent, FailedFlush};
 
 /// How many histories with the same fingerprint are followed. The others are only compared with the
 /// first, and so is what comes next after each. (All of them take minutes.)
@@ -224,6 +222,8 @@ fn flags() {
 
 #[test]
 fn length_changes() {
+    let [short, start, long] = [512, 1024, 1536].map(|len| Op::Resize { len });
+    check(2, |_| {}, &none(), &[short, long, start, Op::Flush], [1836, 696, 219, 219, 813]);
     let ops = [plain(0, 2, b'A'), Op::Resize { len: 512 }, Op::Resize { len: 1536 }, Op::Flush];
     check(2, |_| {}, &none(), &ops, [742, 336, 266, 253, 336]);
     let ops = [plain(0, 2, b'A'), plain(1, 1, b'B'), Op::Resize { len: 512 }, Op::Flush];
@@ -279,4 +279,22 @@ fn faults_on_certain_requests_and_bad_sectors() {
     let read = Op::Read { offset: 0, len: 512 };
     let ops = [plain(0, 1, b'A'), plain(1, 1, b'B'), read, Op::Flush];
     check(2, |_| {}, &faults, &ops, [144, 126, 153, 144, 126]);
+}
+
+#[test]
+fn bad_sectors_that_are_rewritten_as_they_were() {
+    let first = Fault { on: OpKind::Write, which: Which::Nth(1), effect: FAIL, permanent: false };
+    let faults = FaultPlan { faults: vec![first], budget: 0, bad_sectors: vec![0, 1] };
+    let read = Op::Read { offset: 0, len: 512 };
+    let ops = [plain(0, 1, b'a'), plain(1, 1, b'b'), read, Op::Flush];
+    check(2, |_| {}, &faults, &ops, [141, 117, 171, 141, 117]);
+}
+
+#[test]
+fn errors_that_stay_and_errors_that_do_not() {
+    let full = FaultEffect::Fail(DiskErrorKind::NoSpace);
+    let mut faults = any(&[(OpKind::Write, FAIL), (OpKind::Write, full)], 1);
+    faults.faults[0].permanent = true;
+    let ops = [plain(0, 1, b'A'), plain(1, 1, b'B'), plain(0, 2, b'C')];
+    check(2, |_| {}, &faults, &ops, [294, 208, 146, 126, 294]);
 }
