@@ -119,7 +119,7 @@ impl<T: Future<Output = ()>> Disks<T> {
     /// the board right after it was submitted.
     fn newly_submitted(&self, step: Option<usize>) -> u32 {
         let board = self.tasks.board.borrow();
-        let new = board.pending.iter().rev().take_while(|request| request.enabled_by == step);
+        let new = board.pending.iter().rev().take_while(|request| request.submitted == step);
         new.fold(0, |cells, request| match request.op {
             Op::Write { cell, .. } => cells | 1 << cell,
             _ => cells,
@@ -168,7 +168,7 @@ impl<T: Future<Output = ()>> Model for Disks<T> {
         self.log.push(Logged { op: request.op, submitted });
         Ok(Ran {
             footprint: touched(request.task, request.op),
-            enabled_by: request.enabled_by,
+            enabled_by: request.submitted,
             waited_for_all: false,
             past: process,
         })

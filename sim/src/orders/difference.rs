@@ -26,8 +26,8 @@ pub enum Difference {
     /// The event did something else.
     #[error("the event does something else than before")]
     Past,
-    /// The event was enabled by another step.
-    #[error("the event is enabled by another step than before")]
+    /// The event was enabled by another step, or not right after the step that it names.
+    #[error("the event is enabled by another step than before, or than the one it names")]
     EnabledBy,
     /// The execution ended where it went on before.
     #[error("the execution ends where it went on before")]

@@ -31,9 +31,12 @@
 //! * An event is determined by what was before it in the order of dependence, and by the choices
 //!   made inside it.
 //! * Two events that do not conflict by their footprints commute: from every state in which both are
-//!   enabled, both orders lead to the same state, and neither disables the other. So an event that
-//!   comes after another one which it would have *disabled* conflicts with it. Where it does disable
-//!   it, the other one has no footprint to conflict with: the engines notice that themselves.
+//!   enabled, both orders lead to the same state, and neither disables the other or what the other
+//!   enables. So an event that takes a process back conflicts with the event of that process, and
+//!   with whatever may enable it. Where the process never gets to its event, there is no footprint to
+//!   conflict with: the engines notice that themselves.
+//! * An event that becomes possible by one of several others, whichever is first, makes these
+//!   conflict with each other.
 //! * Executions are finite.
 //! * An execution that the caller gives up hides what would have followed, and the orders of that.
 
@@ -124,8 +127,9 @@ pub enum Stop {
 pub struct Ran<F> {
     /// What it touched.
     pub footprint: F,
-    /// The step that enabled it; none if it was enabled from the start. The previous event of the
-    /// same process need not be named.
+    /// The step that enabled it: its process is enabled right after that one, or, if it waits for
+    /// everything else, as soon as that has happened. None if it was enabled from the start. The
+    /// previous event of the same process need not be named.
     pub enabled_by: Option<usize>,
     /// Whether it could only happen because nothing else could: then everything before comes before
     /// it and before everything that follows. What became possible at the same moment as this event
