@@ -4,10 +4,12 @@
 //! * [`program`] has small programs of all kinds, and [`random`] makes some;
 //! * [`board`] has the executor they run on, where each request is a process with one event;
 //! * [`search`] has what runs a model under an engine;
-//! * [`touched`] has footprints.
+//! * [`touched`] has footprints;
+//! * [`measure`] searches one of the models and counts.
 
 pub(crate) mod board;
 pub(crate) mod disks;
+pub(crate) mod measure;
 pub(crate) mod program;
 pub(crate) mod random;
 pub(crate) mod search;
