@@ -39,6 +39,9 @@ pub enum Difference {
          is wrong"
     )]
     Dependence,
+    /// Two events that do not conflict were swapped, and something is different after that.
+    #[error("two events that do not conflict do not commute: a footprint leaves something out")]
+    Swapped,
     /// Two states with one fingerprint have different futures.
     #[error("two states have the same fingerprint and different futures")]
     Merged,

@@ -94,6 +94,12 @@ impl<P: Process, F: Footprint> Dpor<P, F> {
         self.events.clocks()
     }
 
+    /// Who went in that execution, and the options taken.
+    #[must_use]
+    pub fn taken(&self) -> Vec<(P, Box<[usize]>)> {
+        self.path.steps().iter().map(|step| (step.process(), step.choices.taken())).collect()
+    }
+
     /// Identifies the class of that execution, once it is complete.
     #[must_use]
     pub fn signature(&self) -> u128 {

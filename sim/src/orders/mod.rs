@@ -22,6 +22,7 @@
 //! | [`Plain`] | every order | the path |
 //! | [`Dpor`] | one order of each class of equivalent ones | the path |
 //! | [`Stateful`] | every state once | the path and all fingerprints |
+//! | [`Swaps`] | one order, and it with independent neighbours swapped, as a check | it |
 //! | [`Delays`] | orders close to first come, first served | the path and all fingerprints |
 //!
 //! Nothing here knows of disks or engines of storage. Rules for those who use it:
@@ -58,6 +59,7 @@ mod seen;
 mod shard;
 mod sleep;
 mod stateful;
+mod swaps;
 
 pub use class::Classes;
 pub use clocks::Clocks;
@@ -69,6 +71,7 @@ pub use dpor::Dpor;
 pub use plain::Plain;
 pub use shard::{Roots, Shard, depth_for};
 pub use stateful::Stateful;
+pub use swaps::{Swaps, Taken};
 
 use serde::{Deserialize, Serialize};
 

@@ -63,6 +63,17 @@ fn dpor(program: &Program) -> Found {
     found
 }
 
+/// Whether the classes are those found when all processes go at every moment, unless they sleep.
+fn sleep_sets_agree(program: &Program) -> bool {
+    let classes = |depth| {
+        let mut dpor: Dpor<u64, Touched> = Dpor::new(Shard { depth, ..Shard::WHOLE });
+        let nothing = |_: &Running, _: &Dpor<_, _>, _| {};
+        search(&mut Running::new(program), &mut dpor, |_| {}, nothing).unwrap();
+        *dpor.classes()
+    };
+    classes(0) == classes(usize::MAX)
+}
+
 /// By every state, each meeting audited.
 fn stateful(program: &Program) -> Found {
     let mut found = Found::default();
@@ -87,6 +98,8 @@ fn compare(program: &Program) -> Option<Result<(), &'static str>> {
         Err("last states by dpor")
     } else if plain.reached != dpor.reached {
         Err("states of cuts")
+    } else if !sleep_sets_agree(program) {
+        Err("classes without source sets")
     } else if plain != stateful(program) {
         Err("states by stateful")
     } else {
