@@ -107,8 +107,6 @@ pub(crate) enum Forgets {
     Objects,
     /// The objects written, in footprints.
     Writes,
-    /// Which step enabled an event.
-    EnabledBy,
 }
 
 fn flag(index: usize) -> u64 {
@@ -302,7 +300,6 @@ impl Running {
     /// The step that made a request possible: the later one of those that were needed.
     fn enabled_by(&self, submitted: Option<usize>, op: Op) -> Option<usize> {
         match op {
-            _ if self.forgets == Forgets::EnabledBy => None,
             Op::Wait(flag) => submitted.max(self.set_by[flag]),
             _ => submitted,
         }

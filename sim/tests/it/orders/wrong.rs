@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use plugpull_sim::orders::{
-    Difference, Dpor, Engine, Footprint, NotRepeated, Plain, Ran, Shard, Stateful, Swaps,
+    Difference, Dpor, Engine, Footprint, Moment, NotRepeated, Pick, Plain, Ran, Shard, Stateful,
+    Swaps,
 };
 
 use crate::models::disks::m3;
@@ -108,6 +109,26 @@ fn a_footprint_that_changes() {
 fn an_event_that_hides_what_enabled_it() {
     let hides = |_: &mut Vec<u64>, ran: &mut Ran<Touched>, _: u64| ran.enabled_by = None;
     assert_eq!(difference(broken(m3(2), hides), dpor()), Some(Difference::EnabledBy));
+}
+
+/// Runs the event of the enabled process that goes first.
+fn go(dpor: &mut Dpor<u64, Touched>, enabled: &[u64], writes: u64) -> Option<Difference> {
+    let mut fingerprint = || 0;
+    let picked = dpor.pick(&mut Moment { enabled, fingerprint: &mut fingerprint });
+    assert_eq!(picked, Ok(Pick::Run(0)));
+    let footprint = Touched { writes, ..Touched::default() };
+    dpor.ran(Ran { footprint, ..nothing() }).err().map(|NotRepeated { what, .. }| what)
+}
+
+/// Process 2 comes back without saying by what, and races with what happened meanwhile: nobody could
+/// have gone first in their other order.
+#[test]
+fn a_race_that_cannot_be() {
+    let mut dpor = dpor();
+    assert!(dpor.begin());
+    assert_eq!(go(&mut dpor, &[1, 2, 3, 9], 1), None);
+    assert_eq!(go(&mut dpor, &[3, 9], 2), None);
+    assert_eq!(go(&mut dpor, &[2, 9], 2), Some(Difference::Dependence));
 }
 
 /// A model that asks for other choices whenever it runs.
