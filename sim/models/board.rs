@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 /// Most requests of one task.
-const REQUESTS_PER_TASK: usize = 16;
+const REQUESTS_PER_TASK: usize = 8;
 /// The result of a request that has none yet.
 const WAITING: u64 = u64::MAX;
 

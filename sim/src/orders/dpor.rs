@@ -240,6 +240,12 @@ impl<P: Process, F: Footprint> Engine<P, F> for Dpor<P, F> {
         if ended == Ended::Complete {
             self.note_disabled(&[]);
         }
+        if ended == Ended::GivenUp
+            && let Some(node) = self.nodes.last_mut()
+        {
+            // Nobody knows what the last event depends on, nor what would have raced later.
+            node.want_all();
+        }
         if !self.sharding.end(self.path.steps()) {
             ended = Ended::Elsewhere;
         }

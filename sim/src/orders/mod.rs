@@ -40,6 +40,7 @@
 //!   conflict with each other.
 //! * Executions are finite.
 //! * An execution that the caller gives up hides what would have followed, and the orders of that.
+//!   Whatever could have gone instead of its last event goes in other executions.
 
 mod audit;
 mod choices;
