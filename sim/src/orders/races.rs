@@ -23,8 +23,9 @@ pub(super) struct Scratch {
 /// race, and so does all that happened before its era began.
 ///
 /// # Errors
-/// If no process that starts the other order was enabled: then the footprints, the identities of
-/// processes, or what enabled events, are not as they have to be.
+/// If no process that starts the other order was enabled, or the event was not enabled when it is
+/// said to have been: then the footprints, the identities of processes, or what enabled events, are
+/// not as they have to be.
 ///
 /// # Source
 /// Abdulla, Aronis, Jonsson, Sagonas, "Source Sets", algorithm 1.
@@ -38,6 +39,12 @@ pub(super) fn order<P: Process, F: Footprint>(
     let new = events.list().len();
     let (process, choices) = (path[new].process(), path[new].choices.made());
     let era = if ran.waited_for_all { new } else { events.era() };
+    check_enabled(events, path, era, ran.enabled_by)?;
+    if let Some(step) = ran.enabled_by
+        && path[step].process() != process
+    {
+        replaced(&mut nodes[step], &path[step].enabled, process);
+    }
     events.row_for_next(&mut scratch.row);
     clocks::add_all_before(&mut scratch.row, era);
     for step in (era..new).rev() {
@@ -56,6 +63,22 @@ pub(super) fn order<P: Process, F: Footprint>(
     }
     events.push(process, ran.footprint, era, choices, &scratch.row);
     Ok(())
+}
+
+/// Whether the process of the last step was enabled right after what is said to have enabled it, or
+/// as soon as its era began.
+fn check_enabled<P: Process, F>(
+    events: &Events<P, F>,
+    path: &[Step<P>],
+    era: usize,
+    enabled_by: Option<usize>,
+) -> Result<(), NotRepeated> {
+    let new = events.list().len();
+    let process = path[new].process();
+    let last = events.list().iter().rposition(|event| event.process == process);
+    let since = enabled_by.max(last).map_or(0, |step| step + 1).max(era);
+    let enabled = path.get(since).is_some_and(|step| step.enabled.contains(&process));
+    if enabled { Ok(()) } else { Err(Difference::EnabledBy.at(new)) }
 }
 
 /// Takes note of an event of `process` without ordering it: nothing follows it.
@@ -118,8 +141,19 @@ fn reverse<P: Process, F: Footprint>(
     Ok(())
 }
 
+/// The event at `node` has enabled one of `process`. If that process was enabled already, then for
+/// another event, which was disabled at the same time and wants to go before.
+fn replaced<P: Process, F: Footprint>(node: &mut Node<P, F>, enabled: &[P], process: P) {
+    if let Some(place) = enabled.iter().position(|&other| other == process) {
+        node.want_before_disabled(place);
+    }
+}
+
 /// The processes that the last event has disabled want to go before it: an event that does not
 /// happen shows no footprint, so no race would ask for it.
+///
+/// One that sleeps need not go right now, but it may have to after something that wakes it up, and
+/// nothing tells what that is. So all others want to go then.
 pub(super) fn disabled<P: Process, F: Footprint>(
     node: &mut Node<P, F>,
     before: &Step<P>,
@@ -134,7 +168,7 @@ pub(super) fn disabled<P: Process, F: Footprint>(
         if enabled.get(next) == Some(process) {
             next += 1;
         } else if place != before.place && !enabled.contains(process) {
-            node.want(place);
+            node.want_before_disabled(place);
         }
     }
 }
