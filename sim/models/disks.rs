@@ -196,6 +196,7 @@ impl<T: Future<Output = ()>> Model for Disks<T> {
         self.log.push(Logged { op: request.op, durable, acked, submitted });
         Ok(Ran {
             footprint: touched(request.task, request.op),
+            needed: true,
             enabled_by: request.submitted,
             waited_for_all: false,
             past: process,

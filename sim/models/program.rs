@@ -366,6 +366,7 @@ impl Model for Running {
         }
         Ok(Ran {
             footprint: touched,
+            needed: true,
             enabled_by: self.enabled_by(request.submitted, asked.op),
             waited_for_all: now > before,
             past: mix(self.state.tasks[task], process),

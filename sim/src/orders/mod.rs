@@ -131,12 +131,13 @@ pub enum Stop {
 pub struct Ran<F> {
     /// What it touched.
     pub footprint: F,
-    /// The step that enabled it, without which it would not have been: its process is enabled right
-    /// after that one, or, if it waits for everything else, as soon as that has happened. None if it
-    /// was enabled from the start, or if several steps could each have enabled it and none of them
-    /// comes after the others. The
+    /// The step that enabled it: its process is enabled right after that one, or, if it waits for
+    /// everything else, as soon as that has happened. None if it was enabled from the start. The
     /// previous event of the same process need not be named.
     pub enabled_by: Option<usize>,
+    /// Whether it would not have been enabled without that step. It would, if a later one would have
+    /// enabled it as well, and could have happened before.
+    pub needed: bool,
     /// Whether it could only happen because nothing else could: then everything before comes before
     /// it and before everything that follows. What became possible at the same moment as this event
     /// is ordered after what was before, and not after this event.

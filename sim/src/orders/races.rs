@@ -52,7 +52,8 @@ pub(super) fn order<P: Process, F: Footprint>(
             continue;
         }
         let event = &events.list()[step];
-        if event.process != process && ran.enabled_by != Some(step) {
+        let enables = ran.needed && ran.enabled_by == Some(step);
+        if event.process != process && !enables {
             if !event.footprint.conflicts(&ran.footprint) {
                 continue;
             }

@@ -74,7 +74,7 @@ impl<M: Model<Footprint = Touched>, B: Breaks> Model for Broken<M, B> {
 
 fn nothing() -> Ran<Touched> {
     let footprint = Touched::default();
-    Ran { footprint, enabled_by: None, waited_for_all: false, past: 0 }
+    Ran { footprint, enabled_by: None, needed: true, waited_for_all: false, past: 0 }
 }
 
 /// Identities that count over all executions, as a global counter would.
