@@ -172,6 +172,29 @@ fn two_disks_need_cuts() {
     }
 }
 
+/// Too many orders to run them all: 1.7e8.
+#[test]
+fn five_clients_on_two_disks() {
+    let mut keys = BTreeSet::new();
+    let mut dpor: Dpor<u64, Touched> = Dpor::new(Shard::WHOLE);
+    search(
+        &mut two_disks(5),
+        &mut dpor,
+        |_| {},
+        |model, dpor: &Dpor<_, _>, complete| {
+            if complete {
+                model.crash_keys_of_cuts(dpor.clocks(), |key| {
+                    keys.insert(key);
+                });
+            }
+        },
+    )
+    .unwrap();
+    assert_eq!(dpor.counts().complete, 19 * 3);
+    assert_eq!(keys.len(), 243);
+    assert_eq!(keys, stateful(two_disks(5)).0);
+}
+
 #[test]
 fn mirrored_writes() {
     let (plain, dpor) = (plain(mirrored(2)), dpor(mirrored(2)));

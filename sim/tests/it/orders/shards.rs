@@ -76,6 +76,12 @@ fn small(program: &Program) -> bool {
     false
 }
 
+/// Ways of six clients to their third event, up to swaps.
+#[test]
+fn roots_of_one_disk() {
+    assert_eq!(explored(m3(6), Shard::none(3)).roots().count, 86);
+}
+
 #[test]
 fn a_depth_with_enough_roots() {
     let roots = |depth| Ok::<Roots, ()>(explored(m3(5), Shard::none(depth)).roots());
