@@ -81,6 +81,11 @@ impl Slot {
     }
 }
 
+fn fresh_disk(spec: DiskSpec, image: Image, plan: FaultPlan, identified: bool) -> DiskState {
+    let disk = DiskState::new(spec, image).with_faults(plan);
+    if identified { disk.with_fingerprints() } else { disk }
+}
+
 /// Identifies a reply.
 pub(super) fn reply_key(reply: &Reply) -> u128 {
     match reply {
@@ -90,7 +95,9 @@ pub(super) fn reply_key(reply: &Reply) -> u128 {
 }
 
 impl Requests {
-    pub(super) fn new(disks: Vec<(DiskSpec, Image, FaultPlan)>) -> Self {
+    /// Disks that nothing has been asked of. Whether states are to be `identified` is known from the
+    /// start.
+    pub(super) fn new(disks: Vec<(DiskSpec, Image, FaultPlan)>, identified: bool) -> Self {
         let disks = disks
             .into_iter()
             .enumerate()
@@ -99,7 +106,7 @@ impl Requests {
                 access: DiskAccess::new(disk, &spec, &plan),
                 faults: plan != FaultPlan::default(),
                 resized_in: None,
-                state: DiskState::new(spec, image).with_faults(plan),
+                state: fresh_disk(spec, image, plan, identified),
             })
             .collect();
         Self { disks, ..Self::default() }

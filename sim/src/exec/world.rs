@@ -24,7 +24,7 @@ use super::requests::Requests;
 use super::runtime::SimRuntime;
 use super::state::{Core, State};
 use super::tasks::TaskIndex;
-use super::tracking::MadeStep;
+use super::tracking::{MadeStep, Noted};
 use super::waker::task_waker;
 use crate::disk::port::SimDisk;
 use crate::disk::{CrashSpace, DiskSpec, DiskState, FaultPlan, History, Image};
@@ -71,7 +71,8 @@ impl World {
     #[must_use]
     pub fn new(disks: Vec<(DiskSpec, Image, FaultPlan)>, options: WorldOptions) -> Self {
         prepare();
-        let core = Core::new(State::new(Requests::new(disks), options));
+        let core =
+            Core::new(State::new(Requests::new(disks, options.noted == Noted::States), options));
         Self { core: Arc::new(core), futures: Vec::new(), end: None }
     }
 
