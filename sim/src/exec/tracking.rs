@@ -6,7 +6,6 @@
 //! holds the same, are in the same state. One thing counts as nothing: finding again that one has to
 //! wait. A future may be polled at any time for no reason, and must not care.
 
-use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::ops::Range;
 
@@ -31,6 +30,22 @@ pub enum Noted {
     States,
 }
 
+/// The steps each of which would have made an event possible.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Enablers {
+    /// The one that did; none if that was before the first step.
+    pub first: Option<usize>,
+    /// Later ones.
+    pub others: Vec<usize>,
+}
+
+impl Enablers {
+    /// Just this one.
+    pub(super) fn only(first: Option<usize>) -> Self {
+        Self { first, others: Vec::new() }
+    }
+}
+
 /// A step that was made.
 #[derive(Debug, Clone)]
 pub struct MadeStep {
@@ -40,9 +55,8 @@ pub struct MadeStep {
     pub event: Label,
     /// What it has touched.
     pub footprint: Footprint,
-    /// The steps each of which would have made it possible, the one that did first; none stands for
-    /// what was before the first step.
-    pub enabled_by: Vec<Option<usize>>,
+    /// What has made it possible.
+    pub enabled_by: Enablers,
     /// Whether the clock has moved for it: it was possible only because nothing else was.
     pub clock_moved: bool,
     /// Hash of everything that has happened so far.
@@ -56,8 +70,12 @@ pub(super) struct Tracking {
     /// What the step under way has touched.
     accesses: Vec<Accessed>,
     /// What every object holds.
-    contents: BTreeMap<u64, u128>,
-    /// The last step, if anything is noted.
+    contents: Vec<(u64, u128)>,
+    /// The sum of the keys of all of it.
+    contents_key: u128,
+    /// Whether the last step is kept.
+    pub(super) keeps_made: bool,
+    /// That one, if so.
     pub(super) made: Option<MadeStep>,
     /// What tasks that have ended have left to those that the harness starts.
     pub(super) left: u128,
@@ -131,23 +149,29 @@ impl Tracking {
 
     /// Identifies what all objects hold.
     pub(super) fn contents_key(&self) -> u128 {
-        let keys = self.contents.iter().map(|(&object, &content)| fold(2, object, content));
-        keys.fold(0, u128::wrapping_add)
+        self.contents_key
     }
 
     pub(super) fn holds(&mut self, object: u64, content: u128) {
         if self.identifies() {
-            self.contents.insert(object, content);
+            self.gone(object);
+            self.contents.push((object, content));
+            self.contents_key = self.contents_key.wrapping_add(fold(2, object, content));
         }
     }
 
     fn gone(&mut self, object: u64) {
-        self.contents.remove(&object);
+        // Few objects are there at a time.
+        if let Some(place) = self.contents.iter().position(|(other, _)| *other == object) {
+            let (object, content) = self.contents.swap_remove(place);
+            self.contents_key = self.contents_key.wrapping_sub(fold(2, object, content));
+        }
     }
 
     /// What an object holds, as far as anybody has told.
     pub(super) fn content(&self, object: u64) -> u128 {
-        self.contents.get(&object).copied().unwrap_or(0)
+        let found = self.contents.iter().find(|(other, _)| *other == object);
+        found.map_or(0, |&(_, content)| content)
     }
 }
 

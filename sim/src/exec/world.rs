@@ -178,7 +178,12 @@ impl World {
         self.core.with(|state| state.requests.relied_on.clone())
     }
 
-    /// The last step; none if nothing is noted.
+    /// Keeps, from here on, what is noted of the last step.
+    pub(crate) fn keep_made(&self) {
+        self.core.with(|state| state.tracking.keeps_made = true);
+    }
+
+    /// The last step; none if that is not kept, or nothing is noted.
     pub(crate) fn made(&self) -> Option<MadeStep> {
         self.core.with(|state| state.tracking.made.clone())
     }

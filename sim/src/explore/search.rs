@@ -178,6 +178,10 @@ impl<'a> Search<'a> {
         if latest {
             execution.start_recording(self.plan);
         }
+        let audited = self.audit.is_some_and(|audit| audit.takes(self.outcome.executions));
+        if audited || strategy.stands_for_others() {
+            execution.keep_steps();
+        }
         self.run_to_end(&mut execution, strategy)?;
         if latest {
             self.latest(&execution)?;

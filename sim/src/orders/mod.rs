@@ -42,6 +42,7 @@
 //! * An execution that the caller gives up hides what would have followed, and the orders of that.
 //!   Whatever could have gone instead of its last event goes in other executions.
 
+mod asleep;
 mod audit;
 mod choices;
 mod class;

@@ -80,6 +80,11 @@ pub trait Strategy: Send {
         let _ = fingerprint;
     }
 
+    /// Whether executions stand for others with other orders, so that their steps have to be kept.
+    fn stands_for_others(&self) -> bool {
+        false
+    }
+
     /// What comes before what in the execution that has ended, if it is complete and stands for others
     /// with other orders.
     fn causes(&self) -> Option<Causes<'_>> {

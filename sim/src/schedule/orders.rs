@@ -7,7 +7,7 @@
 //! before the next one are a single event: nothing can come in between.
 
 use super::{Divergence, Mismatch, Progress, Strategy, Tally};
-use crate::exec::{ChoicePoint, Footprint, Label, MadeStep, Noted};
+use crate::exec::{ChoicePoint, Enablers, Footprint, Label, MadeStep, Noted};
 use crate::explore::Causes;
 use crate::orders::{
     Clocks, Delays, Dpor, Ended, Engine, Moment, NotRepeated, Pick, Ran, Stateful, Stop,
@@ -29,21 +29,28 @@ pub struct Orders<E> {
     /// What identifies the state in which nothing more could happen, once that was so.
     last: Option<u128>,
     /// The event under way: it has happened once the next moment has come.
-    open: Option<Open>,
+    open: bool,
+    /// Its steps.
+    steps_of_event: Vec<MadeStep>,
     /// What is being listed, kept for its memory.
     enabled: Vec<u64>,
-}
-
-#[derive(Debug)]
-struct Open {
-    steps: Vec<MadeStep>,
 }
 
 impl<E: Engine<u64, Footprint> + Tells> Orders<E> {
     /// Lets `engine` steer executions in which `notes` is noted.
     pub fn new(engine: E, notes: Noted, macro_step: bool) -> Self {
-        let (starts, events, open, enabled) = (Vec::new(), 0, None, Vec::new());
-        Self { engine, notes, macro_step, starts, events, steps: 0, last: None, open, enabled }
+        Self {
+            engine,
+            notes,
+            macro_step,
+            starts: Vec::new(),
+            events: 0,
+            steps: 0,
+            last: None,
+            open: false,
+            steps_of_event: Vec::new(),
+            enabled: Vec::new(),
+        }
     }
 
     /// The engine.
@@ -58,22 +65,25 @@ impl<E: Engine<u64, Footprint> + Tells> Orders<E> {
 
     /// Whether an event would not have been possible without the first of these steps, each of which
     /// alone would have made it possible: if all others come after it.
-    fn is_needed(&self, enablers: &[Option<usize>]) -> bool {
-        let mut events = enablers.iter().flatten().map(|&step| self.event_of(step));
-        let Some(first) = events.next() else { return true };
+    fn is_needed(&self, enablers: &Enablers) -> bool {
+        let Some(first) = enablers.first.map(|step| self.event_of(step)) else { return true };
+        let mut events = enablers.others.iter().map(|&step| self.event_of(step));
         events.all(|other| other == first || self.engine.comes_before(first, other))
     }
 
     /// Tells the engine of the event that has come to its end.
     fn close(&mut self) -> Result<Option<Stop>, NotRepeated> {
-        let Some(Open { steps }) = self.open.take() else { return Ok(None) };
-        let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return Ok(None) };
-        let footprint = match &*steps {
+        let steps = &self.steps_of_event;
+        let (true, Some(first), Some(last)) =
+            (std::mem::take(&mut self.open), steps.first(), steps.last())
+        else {
+            return Ok(None);
+        };
+        let footprint = match &**steps {
             [only] => only.footprint.clone(),
             several => Footprint::union(several.iter().map(|step| &step.footprint)),
         };
-        let enabled_by = first.enabled_by.first().copied().flatten();
-        let enabled_by = enabled_by.map(|step| self.event_of(step));
+        let enabled_by = first.enabled_by.first.map(|step| self.event_of(step));
         let needed = self.is_needed(&first.enabled_by);
         let (waited_for_all, past) = (first.clock_moved, last.past);
         self.engine.ran(Ran { footprint, enabled_by, needed, waited_for_all, past })
@@ -84,7 +94,7 @@ impl<E: Engine<u64, Footprint> + Tells> Orders<E> {
         point: &ChoicePoint<'_>,
         fingerprint: &mut dyn FnMut() -> u128,
     ) -> Result<Pick, NotRepeated> {
-        if self.macro_step && self.open.is_some() && matches!(point.options, [Label::Poll(_)]) {
+        if self.macro_step && self.open && matches!(point.options, [Label::Poll(_)]) {
             return Ok(Pick::Run(0));
         }
         if let Some(stop) = self.close()? {
@@ -116,7 +126,8 @@ impl<E: Engine<u64, Footprint> + Tells> Orders<E> {
             None => self.starts.push(step),
         }
         self.events += 1;
-        self.open = Some(Open { steps: Vec::new() });
+        self.open = true;
+        self.steps_of_event.clear();
     }
 }
 
@@ -124,6 +135,11 @@ impl<E: Engine<u64, Footprint> + Tells> Orders<E> {
 pub trait Tells {
     /// What it has done.
     fn tally(&self) -> Tally;
+
+    /// Whether an execution stands for others with other orders.
+    fn stands_for_others(&self) -> bool {
+        false
+    }
 
     /// Whether an event of the execution under way comes before a later one in the order of
     /// dependence; true, if the engine does not care.
@@ -149,6 +165,10 @@ impl Tells for Dpor<u64, Footprint> {
         }
     }
 
+    fn stands_for_others(&self) -> bool {
+        true
+    }
+
     fn comes_before(&self, earlier: usize, later: usize) -> bool {
         self.clocks().is_before(earlier, later)
     }
@@ -158,7 +178,7 @@ impl Tells for Dpor<u64, Footprint> {
     }
 }
 
-impl Tells for Stateful<u64> {
+impl Tells for Stateful<u64, Footprint> {
     fn tally(&self) -> Tally {
         Tally {
             engine: "stateful",
@@ -193,7 +213,7 @@ impl<E: Engine<u64, Footprint> + Tells + Send> Strategy for Orders<E> {
         self.events = 0;
         self.steps = 0;
         self.last = None;
-        self.open = None;
+        self.open = false;
         self.engine.begin()
     }
 
@@ -215,7 +235,8 @@ impl<E: Engine<u64, Footprint> + Tells + Send> Strategy for Orders<E> {
 
     fn made(&mut self, step: MadeStep) -> Result<(), Box<Divergence>> {
         self.steps = step.step + 1;
-        self.open.as_mut().expect("a step belongs to an event").steps.push(step);
+        assert!(self.open, "a step belongs to an event");
+        self.steps_of_event.push(step);
         Ok(())
     }
 
@@ -232,6 +253,10 @@ impl<E: Engine<u64, Footprint> + Tells + Send> Strategy for Orders<E> {
             None => self.engine.end(None),
         };
         result.map_err(diverged)
+    }
+
+    fn stands_for_others(&self) -> bool {
+        self.engine.stands_for_others()
     }
 
     fn causes(&self) -> Option<Causes<'_>> {

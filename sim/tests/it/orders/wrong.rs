@@ -215,7 +215,7 @@ fn honest_programs_commute() {
 #[test]
 fn no_room_for_more_states() {
     let mut stateful = Stateful::new(5, 1);
-    search(&mut m3(2), &mut stateful, |_| {}, |_, _: &Stateful<_>, _| {}).unwrap();
+    search(&mut m3(2), &mut stateful, |_| {}, |_, _: &Stateful<_, _>, _| {}).unwrap();
     assert!(stateful.is_full());
     assert_eq!(stateful.states(), 5);
 }
