@@ -143,6 +143,15 @@ impl Tasks {
         self.records[task.0].daemon
     }
 
+    /// What identifies what each unfinished task knows, and whether it is ready.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (String, u128)> + '_ {
+        let unfinished = self.records.iter().filter(|record| !record.ended);
+        unfinished.map(|record| {
+            let ready = if record.ready { ", ready" } else { "" };
+            (format!("task {}{ready}", record.id), record.learned.key())
+        })
+    }
+
     /// Identifies what the unfinished tasks know, and which are ready.
     pub(super) fn key(&self) -> u128 {
         let unfinished = self.records.iter().filter(|record| !record.ended);

@@ -6,11 +6,12 @@
 //! holds the same, are in the same state. One thing counts as nothing: finding again that one has to
 //! wait. A future may be polled at any time for no reason, and must not care.
 
+use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::ops::Range;
 
 use plugpull_engine::sync::{Access, Watch};
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
 use super::access::{Accessed, Footprint, Object};
 use super::identity::mix;
@@ -71,6 +72,8 @@ pub(super) struct Tracking {
     accesses: Vec<Accessed>,
     /// What every object holds.
     contents: Vec<(u64, u128)>,
+    /// What kind of object each is, for people.
+    kinds: Vec<(u64, &'static str)>,
     /// The sum of the keys of all of it.
     contents_key: u128,
     /// Whether the last step is kept.
@@ -211,6 +214,25 @@ impl State {
         }
     }
 
+    /// What the state consists of, each part with its key: to say in what two states differ.
+    pub(super) fn fingerprint_parts(&self) -> BTreeMap<String, u128> {
+        let objects = self.tracking.contents.iter();
+        let kind = |object: u64| {
+            let mut kinds = self.tracking.kinds.iter();
+            kinds
+                .find(|(other, _)| *other == object)
+                .map_or("what is known of the guest", |it| it.1)
+        };
+        let objects =
+            objects.map(|&(object, key)| (format!("{} {:04x}", kind(object), object >> 48), key));
+        let rest = [
+            ("disks and requests".to_owned(), self.requests.key()),
+            ("clock and timers".to_owned(), self.timers.key()),
+            ("what ended tasks have left".to_owned(), self.tracking.left),
+        ];
+        objects.chain(self.tasks.keys()).chain(rest).collect()
+    }
+
     /// Identifies the state of the execution: equal keys, equal futures.
     pub(super) fn fingerprint(&self) -> u128 {
         assert!(self.tracking.identifies(), "nothing is noted that identifies states");
@@ -239,7 +261,11 @@ impl Watch for Core {
                 }
             };
             let maker = state.current_id().map_or(0, |task| task.key());
-            mix(mix(maker, u64::from(number)), kind.len() as u64)
+            let object = mix(mix(maker, u64::from(number)), xxh3_64(kind.as_bytes()));
+            if state.tracking.identifies() {
+                state.tracking.kinds.push((object, kind));
+            }
+            object
         })
     }
 

@@ -1,6 +1,6 @@
 //! One execution: what goes into it and what can be seen of it. How it is stepped is in `step`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::task::Waker;
@@ -194,6 +194,11 @@ impl World {
     /// If nothing is noted that identifies states.
     pub(crate) fn fingerprint(&self) -> u128 {
         self.core.with(|state| state.fingerprint())
+    }
+
+    /// What the state consists of, each part with what identifies it.
+    pub(crate) fn fingerprint_parts(&self) -> BTreeMap<String, u128> {
+        self.core.with(|state| state.fingerprint_parts())
     }
 
     /// What may happen next, in the order in which it is offered.

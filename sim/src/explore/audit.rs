@@ -6,6 +6,8 @@
 //! with the two in their order and once the other way round. Both times both must be possible, touch
 //! the same, and lead to a state with the same fingerprint and the same events to come.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::exec::{Footprint, Label, MadeStep, Noted, ReadyOrder, Step, WorldOptions, mix};
 use crate::explore::execution::Execution;
 use crate::explore::plan::Plan;
@@ -32,6 +34,7 @@ pub(crate) struct Audited {
 #[derive(Debug, PartialEq, Eq)]
 struct After {
     state: u128,
+    parts: BTreeMap<String, u128>,
     possible: Vec<u64>,
     first: Footprint,
     second: Footprint,
@@ -97,7 +100,13 @@ fn pair(plan: &Plan, steps: &[Audited]) -> Result<(), String> {
     };
     let turned = After { first: turned.second, second: turned.first, ..turned };
     if straight.state != turned.state {
-        return differ("they lead to different states");
+        let parts = straight.parts.iter().chain(&turned.parts);
+        let differing = parts.filter(|(name, key)| {
+            [&straight, &turned].iter().any(|after| after.parts.get(*name) != Some(*key))
+        });
+        let names: BTreeSet<&str> = differing.map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        return differ(&format!("they lead to different states of {}", names.join("; ")));
     }
     if straight.possible != turned.possible {
         return differ("other things can happen after them");
@@ -130,5 +139,6 @@ fn run(plan: &Plan, steps: Vec<GuidedStep>) -> Option<After> {
     let mut possible: Vec<u64> = execution.world.possible().iter().map(Label::key).collect();
     possible.sort_unstable();
     let second = footprints.pop()?;
-    Some(After { state: execution.world.fingerprint(), possible, first: footprints.pop()?, second })
+    let (state, parts) = (execution.world.fingerprint(), execution.world.fingerprint_parts());
+    Some(After { state, parts, possible, first: footprints.pop()?, second })
 }

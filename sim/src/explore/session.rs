@@ -195,8 +195,9 @@ impl Client {
 
     async fn read(&self, index: u64, offset: u64, len: u64) -> Option<Result<(), Error>> {
         let serial = stamp::serial(1, self.number, index);
-        let touched = [SECTORS.part(offset / 512..(offset + len) / 512, Read)];
-        let in_flight = self.know(&touched, |guest| guest.model.submit_read(serial));
+        let sectors = offset / 512..(offset + len) / 512;
+        let touched = [SECTORS.part(sectors.clone(), Read)];
+        let in_flight = self.know(&touched, |guest| guest.model.submit_read(serial, sectors));
         let read = self.device.read(ByteRange::new(offset, len));
         let result = self.cancellable(index, read).await;
         self.know(&touched, |guest| {
