@@ -1,7 +1,8 @@
 //! An executor of toys: futures whose requests wait on a board until somebody completes them.
 //!
-//! Identities are stable: a request is the n-th of its task. Completing it is one event, which ends
-//! when its task has been polled.
+//! Identities are stable: a request is the n-th of its task, or the current one of a task that has
+//! one at a time. Completing it is one event, which ends when its task has been polled. A future
+//! that is dropped takes its request back.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -10,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 /// Most requests of one task.
-const REQUESTS_PER_TASK: usize = 16;
+const REQUESTS_PER_TASK: usize = 8;
 /// The result of a request that has none yet.
 const WAITING: u64 = u64::MAX;
 
@@ -21,7 +22,8 @@ pub(crate) struct Request<O> {
     pub(crate) task: usize,
     pub(crate) op: O,
     /// The step that submitted it.
-    pub(crate) enabled_by: Option<usize>,
+    pub(crate) submitted: Option<usize>,
+    slot: usize,
 }
 
 /// All requests of an execution.
@@ -31,7 +33,7 @@ pub(crate) struct Board<O> {
     /// By task and number.
     results: Vec<u64>,
     /// How many each task has submitted.
-    submitted: Vec<usize>,
+    counts: Vec<usize>,
     /// The step under way.
     now: Option<usize>,
 }
@@ -44,7 +46,7 @@ impl<O: Copy> Board<O> {
         Self {
             pending: Vec::new(),
             results: vec![WAITING; tasks * REQUESTS_PER_TASK],
-            submitted: vec![0; tasks],
+            counts: vec![0; tasks],
             now: None,
         }
     }
@@ -52,16 +54,18 @@ impl<O: Copy> Board<O> {
     fn clear(&mut self) {
         self.pending.clear();
         self.results.fill(WAITING);
-        self.submitted.fill(0);
+        self.counts.fill(0);
         self.now = None;
     }
 
-    fn submit(&mut self, task: usize, op: O) -> usize {
-        let number = self.submitted[task];
+    fn submit(&mut self, io: &Io<O>) -> usize {
+        let number = self.counts[io.task];
         assert!(number < REQUESTS_PER_TASK, "toys are small");
-        self.submitted[task] += 1;
-        let slot = task * REQUESTS_PER_TASK + number;
-        self.pending.push(Request { process: slot as u64, task, op, enabled_by: self.now });
+        self.counts[io.task] += 1;
+        let slot = io.task * REQUESTS_PER_TASK + number;
+        let process = io.process.unwrap_or(slot as u64);
+        let request = Request { process, task: io.task, op: io.op, submitted: self.now, slot };
+        self.pending.push(request);
         slot
     }
 
@@ -73,8 +77,7 @@ impl<O: Copy> Board<O> {
     }
 
     pub(crate) fn complete(&mut self, request: &Request<O>, result: u64) {
-        let slot = usize::try_from(request.process).expect("a slot");
-        self.results[slot] = result;
+        self.results[request.slot] = result;
     }
 }
 
@@ -83,12 +86,19 @@ pub(crate) struct Io<O> {
     board: Handle<O>,
     task: usize,
     op: O,
+    /// Who does it, if not a process of its own.
+    process: Option<u64>,
     slot: Option<usize>,
 }
 
-/// A request not submitted yet.
+/// A request not submitted yet, with a process of its own.
 pub(crate) fn io<O>(board: &Handle<O>, task: usize, op: O) -> Io<O> {
-    Io { board: board.clone(), task, op, slot: None }
+    Io { board: board.clone(), task, op, process: None, slot: None }
+}
+
+/// A request not submitted yet, of a process that does several, one after the other.
+pub(crate) fn io_of<O>(board: &Handle<O>, task: usize, process: u64, op: O) -> Io<O> {
+    Io { board: board.clone(), task, op, process: Some(process), slot: None }
 }
 
 impl<O: Copy + Unpin> Future for Io<O> {
@@ -96,14 +106,24 @@ impl<O: Copy + Unpin> Future for Io<O> {
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<u64> {
         let me = &mut *self;
-        let mut board = me.board.borrow_mut();
         let Some(slot) = me.slot else {
-            me.slot = Some(board.submit(me.task, me.op));
+            let slot = me.board.borrow_mut().submit(me);
+            me.slot = Some(slot);
             return Poll::Pending;
         };
-        match board.results[slot] {
+        match me.board.borrow().results[slot] {
             WAITING => Poll::Pending,
             result => Poll::Ready(result),
+        }
+    }
+}
+
+impl<O> Drop for Io<O> {
+    fn drop(&mut self) {
+        let Some(slot) = self.slot else { return };
+        let board = &mut *self.board.borrow_mut();
+        if board.results[slot] == WAITING {
+            board.pending.retain(|request| request.slot != slot);
         }
     }
 }
@@ -126,6 +146,7 @@ impl<O: Copy, T: Future<Output = ()>> Tasks<O, T> {
 
     /// Back to the beginning: every task runs to its first request.
     pub(crate) fn start(&mut self) {
+        self.tasks.iter_mut().for_each(|task| task.as_mut().set(None));
         self.board.borrow_mut().clear();
         for task in 0..self.tasks.len() {
             let future = (self.make)(self.board.clone(), task);

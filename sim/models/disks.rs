@@ -7,7 +7,7 @@
 use std::future::Future;
 
 use futures_util::future::join;
-use plugpull_sim::orders::{NotRepeated, Ran};
+use plugpull_sim::orders::{Change, Clocks, Cuts, NotRepeated, Ran};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::board::{Handle, Tasks, io};
@@ -41,6 +41,9 @@ struct Cells {
 #[derive(Debug, Clone, Copy)]
 struct Logged {
     op: Op,
+    /// What it made durable, or acknowledged.
+    durable: u32,
+    acked: u32,
     /// Cells of writes submitted in this event.
     submitted: u32,
 }
@@ -110,6 +113,26 @@ impl<T: Future<Output = ()>> Disks<T> {
         cells.crash_key()
     }
 
+    /// The crash keys after all cuts, each made from the one before: a flush makes durable the same
+    /// in all cuts that have it, and steps leave in the opposite order in which they entered.
+    pub(crate) fn crash_keys_of_cuts(&self, clocks: &Clocks, mut visit: impl FnMut(CrashKey)) {
+        let mut now = (0, self.at_start, 0);
+        let mut before = Vec::new();
+        for change in Cuts::all(clocks) {
+            match change {
+                Change::Enters(step) => {
+                    before.push(now);
+                    let logged = &self.log[step];
+                    now.0 |= logged.durable;
+                    now.1 |= logged.submitted;
+                    now.2 |= logged.acked;
+                }
+                Change::Leaves(_) => now = before.pop().expect("what entered before"),
+                Change::Cut => visit((now.0, now.1 & !now.0, now.2)),
+            }
+        }
+    }
+
     /// Whether the event of this step makes something durable or known.
     pub(crate) fn settles(&self, step: usize) -> bool {
         !matches!(self.log[step].op, Op::Write { .. })
@@ -119,7 +142,7 @@ impl<T: Future<Output = ()>> Disks<T> {
     /// the board right after it was submitted.
     fn newly_submitted(&self, step: Option<usize>) -> u32 {
         let board = self.tasks.board.borrow();
-        let new = board.pending.iter().rev().take_while(|request| request.enabled_by == step);
+        let new = board.pending.iter().rev().take_while(|request| request.submitted == step);
         new.fold(0, |cells, request| match request.op {
             Op::Write { cell, .. } => cells | 1 << cell,
             _ => cells,
@@ -165,10 +188,16 @@ impl<T: Future<Output = ()>> Model for Disks<T> {
         self.tasks.poll(request.task);
         let submitted = self.newly_submitted(Some(step));
         self.cells.submitted |= submitted;
-        self.log.push(Logged { op: request.op, submitted });
+        let (durable, acked) = match request.op {
+            Op::Write { .. } => (0, 0),
+            Op::Flush { disk } => (self.cells.written & self.disk_cells[usize::from(disk)], 0),
+            Op::Ack { client } => (0, 1 << client),
+        };
+        self.log.push(Logged { op: request.op, durable, acked, submitted });
         Ok(Ran {
             footprint: touched(request.task, request.op),
-            enabled_by: request.enabled_by,
+            needed: true,
+            enabled_by: request.submitted,
             waited_for_all: false,
             past: process,
         })

@@ -50,6 +50,10 @@ pub trait Watch: Send + Sync {
     /// The running task has learned something: `told` says what.
     fn learned(&self, object: u64, told: &dyn Fn(&mut dyn Hasher));
 
+    /// All that the running task remembers from now on is what `live` says, whatever it has learned
+    /// before. Requests in flight and locks held count as remembered: it must have none.
+    fn forgets(&self, live: &dyn Fn(&mut dyn Hasher));
+
     /// The running task has found that it still has to wait. Finding so again tells it nothing new.
     fn waits(&self, object: u64);
 
@@ -83,6 +87,18 @@ impl Tracker {
     /// Identifies the running task; 0 if nobody wants to know.
     pub(crate) fn task(&self) -> u64 {
         self.0.as_ref().map_or(0, |watch| watch.task())
+    }
+}
+
+impl Tracker {
+    /// Says that all that the running task remembers from here on is `live`; see [`Watch::forgets`].
+    ///
+    /// For the head of a loop: what happened in earlier rounds, and does not matter any more, would
+    /// keep states apart that are the same.
+    pub fn forget(&self, live: &impl Hash) {
+        if let Some(watch) = &self.0 {
+            watch.forgets(&|mut hasher| live.hash(&mut hasher));
+        }
     }
 }
 

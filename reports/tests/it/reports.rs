@@ -41,6 +41,8 @@ fn explored(scenario: &Scenario) -> ScenarioResult {
             engine: Some("dpor".to_owned()),
             executions: 123,
             classes: Some(100),
+            more_classes: false,
+            drawn_once: None,
             states: None,
             covered: Some(23),
             footprints: Some(Share { part: 1, whole: 3 }),

@@ -249,7 +249,7 @@ impl State {
             return None;
         }
         let number = self.requests;
-        self.disks.submit(index, RequestId { task: self.task, number }, op);
+        self.disks.submit(index, RequestId::of(self.task, number), op);
         self.in_flight.push_back(InFlight { index, number });
         Some(number)
     }
@@ -261,7 +261,7 @@ impl State {
         }
         loop {
             let next = self.in_flight.pop_front().expect("the request is in flight");
-            let id = RequestId { task: self.task, number: next.number };
+            let id = RequestId::of(self.task, next.number);
             let reply = self.disks.complete(next.index, id);
             if next.number == number {
                 return reply;

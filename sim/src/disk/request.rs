@@ -6,7 +6,7 @@ use std::sync::Arc;
 use plugpull_engine::{DiskError, WriteFlags};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::exec::TaskId;
+use crate::exec::{TaskId, mix};
 
 /// Stable identity of a request: the task that submitted it and its number within that task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,13 +15,21 @@ pub struct RequestId {
     pub task: TaskId,
     /// Counts the task's requests, from zero.
     pub number: u32,
+    /// Identifies it in every schedule, up to a hash collision.
+    pub key: u64,
 }
 
 impl RequestId {
     /// Request `number` of the `task`-th client, `c0.3`.
     #[must_use]
     pub fn new(task: u32, number: u32) -> Self {
-        Self { task: TaskId::client(task), number }
+        Self::of(TaskId::client(task), number)
+    }
+
+    /// Request `number` of a task.
+    #[must_use]
+    pub fn of(task: TaskId, number: u32) -> Self {
+        Self { task, number, key: mix(task.key(), u64::from(number)) }
     }
 }
 

@@ -108,8 +108,8 @@ impl orders::Footprint for Footprint {
 pub(crate) enum Object {
     /// Whether the task with this key is ready.
     Ready(u64),
-    /// Where the reply of a request waits: the key of its task, and its number.
-    Reply(u64, u32),
+    /// Where the reply of the request with this key waits.
+    Reply(u64),
     /// A timer: the key of its task, and its number.
     Timer(u64, u32),
     /// How many tasks have not ended. Timers fire for those.
@@ -147,7 +147,7 @@ impl Object {
     pub(crate) fn name(self) -> u64 {
         let (kind, which, number) = match self {
             Self::Ready(task) => (1, task, 0),
-            Self::Reply(task, number) => (2, task, u64::from(number)),
+            Self::Reply(request) => (2, request, 0),
             Self::Timer(task, number) => (3, task, u64::from(number)),
             Self::Unfinished => (4, 0, 0),
             Self::Sectors(disk) => (5, disk as u64, 0),

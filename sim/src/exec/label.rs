@@ -52,6 +52,8 @@ pub struct RequestLabel {
     pub task: TaskId,
     /// Which of the task's requests, counted from zero.
     pub number: u32,
+    /// Identifies the request in every schedule.
+    pub id: u64,
     /// Index of the disk.
     pub disk: u32,
     /// Name of the disk.
@@ -112,9 +114,7 @@ impl Label {
     pub fn process(&self) -> u64 {
         match *self {
             Self::Poll(task) | Self::Coin { task, .. } => mix(task.key(), 1),
-            Self::Complete { request, .. } => {
-                mix(request.task.key(), 2 ^ u64::from(request.number) << 8)
-            }
+            Self::Complete { request, .. } => mix(request.id, 2),
             Self::Timer { .. } | Self::Cancel { .. } => self.key(),
         }
     }
@@ -228,9 +228,9 @@ mod tests {
         let task = TaskId::client(0);
         let complete = |kind, flags, outcome| {
             let (number, disk, disk_name) = (3, 0, Name::new("image"));
-            let (offset, len, key) = (8192, 512, 0);
+            let (offset, len, key, id) = (8192, 512, 0, 0);
             let request =
-                RequestLabel { task, number, disk, disk_name, kind, flags, offset, len, key };
+                RequestLabel { task, number, id, disk, disk_name, kind, flags, offset, len, key };
             Label::Complete { request, outcome }
         };
         let (none, done) = (WriteFlags::NONE, OutcomeLabel::Done);

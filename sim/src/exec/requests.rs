@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::access::{Accessed, Object};
 use super::disk_access::DiskAccess;
-use super::identity::{Name, TaskId, mix};
+use super::identity::{Name, mix};
 use super::label::{Label, OutcomeLabel, RequestLabel};
 use super::tracking::{Tracking, fold};
 use crate::disk::{
@@ -108,28 +108,26 @@ impl Requests {
     /// Submits a request; says where its reply will be, and the hash of all of it.
     pub(super) fn submit(
         &mut self,
-        task: TaskId,
-        number: u32,
+        id: RequestId,
         disk: usize,
         op: Op,
         now: Duration,
         since: Option<usize>,
         tracking: &mut Tracking,
     ) -> (usize, u64) {
-        let label = self.label(task, number, disk, &op);
+        let label = self.label(id, disk, &op);
         self.disks[disk].access.submit(&label, &mut |accessed| tracking.touch(accessed));
         // Whether a range is past the end shows in the reply.
         if !matches!(op.kind(), OpKind::Read | OpKind::Flush) {
             self.relied_on.extend(self.disks[disk].resized_in);
         }
-        let id = RequestId { task, number };
         self.history.submit(disk, id, op.clone());
         self.disks[disk].state.submit(id, op);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             self.slots.len() - 1
         });
-        self.slots[slot].object = Object::Reply(task.key(), number).name();
+        self.slots[slot].object = Object::Reply(id.key).name();
         let due = now.saturating_add(self.disks[disk].state.spec().latency);
         self.pending.push(Pending { label, id, slot, outcomes: Vec::new(), due, since });
         self.refresh_outcomes(disk);
@@ -166,7 +164,7 @@ impl Requests {
             (0..).zip(&self.disks).map(|(disk, slot)| fold(5, disk, slot.state.fingerprint()));
         let pending = self.pending.iter().map(|pending| {
             let abandoned = u128::from(self.slots[pending.slot].abandoned);
-            fold(6, pending.label.key, pending.due.as_nanos() << 1 | abandoned)
+            fold(6, pending.id.key, pending.due.as_nanos() << 1 | abandoned)
         });
         let slots = self.slots.iter().filter(|slot| slot.object != 0).map(Slot::key);
         disks.chain(pending).chain(slots).fold(0, u128::wrapping_add)
@@ -291,7 +289,8 @@ impl Requests {
         }
     }
 
-    fn label(&self, task: TaskId, number: u32, disk: usize, op: &Op) -> RequestLabel {
+    fn label(&self, id: RequestId, disk: usize, op: &Op) -> RequestLabel {
+        let RequestId { task, number, key: id } = id;
         let (offset, len, flags, data) = match op {
             Op::Read { offset, len } => (*offset, *len as u64, WriteFlags::NONE, 0),
             Op::Write { offset, data, flags } => {
@@ -310,6 +309,6 @@ impl Requests {
         let key = [small, offset, len, data].into_iter().fold(task.key(), mix);
         let disk_name = self.disks[disk].name;
         let disk = u32::try_from(disk).expect("few disks");
-        RequestLabel { task, number, disk, disk_name, kind, flags, offset, len, key }
+        RequestLabel { task, number, id, disk, disk_name, kind, flags, offset, len, key }
     }
 }

@@ -21,7 +21,7 @@ use super::tasks::{TaskIndex, Tasks};
 use super::timer::Timers;
 use super::tracking::Tracking;
 use super::world::NamedEvent;
-use crate::disk::{Op, Reply};
+use crate::disk::{Op, Reply, RequestId};
 use crate::orders::Pick;
 use crate::schedule::{Divergence, Strategy};
 
@@ -265,17 +265,15 @@ impl State {
         if self.torn_down {
             return None;
         }
-        let number = match self.current {
+        let id = match self.current {
             Some(task) => self.tasks.next_request(task),
             None => {
                 self.harness_requests += 1;
-                self.harness_requests - 1
+                RequestId::of(TaskId::harness(), self.harness_requests - 1)
             }
         };
-        let task = self.current_id().unwrap_or_else(TaskId::harness);
         let (now, since) = (self.timers.now, self.last_step());
-        let (slot, key) =
-            self.requests.submit(task, number, disk, op, now, since, &mut self.tracking);
+        let (slot, key) = self.requests.submit(id, disk, op, now, since, &mut self.tracking);
         self.past = mix(self.past, key);
         Some(slot)
     }

@@ -1,8 +1,9 @@
 //! The tasks of an execution: who they are and which are ready. Their futures are elsewhere.
 
 use super::end::Waiting;
-use super::identity::TaskId;
+use super::identity::{TaskId, mix};
 use super::tracking::{Learned, fold};
+use crate::disk::RequestId;
 
 /// Position of a task in the order of spawning; means nothing outside of one execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,10 @@ struct Record {
     ended: bool,
     children: u32,
     requests: u32,
+    /// How often it has forgotten what was before.
+    chapter: u32,
+    /// Requests up to the last time.
+    requests_before: u32,
     sleeps: u32,
     objects: u32,
     learned: Learned,
@@ -67,6 +72,8 @@ impl Tasks {
             ended: false,
             children: 0,
             requests: 0,
+            chapter: 0,
+            requests_before: 0,
             sleeps: 0,
             objects: 0,
             learned: Learned::from(id.key(), inherited),
@@ -156,9 +163,25 @@ impl Tasks {
         self.unfinished == 0
     }
 
-    /// Number of the next request of the task; the harness's requests are counted by the caller.
-    pub(super) fn next_request(&mut self, task: TaskIndex) -> u32 {
-        next(&mut self.records[task.0].requests)
+    /// The next request of the task; the harness's requests are counted by the caller.
+    ///
+    /// What identifies it is its place among those since the task last forgot what was before: how
+    /// many there were then is forgotten, too.
+    pub(super) fn next_request(&mut self, task: TaskIndex) -> RequestId {
+        let record = &mut self.records[task.0];
+        let number = next(&mut record.requests);
+        let place = u64::from(record.chapter) << 32 | u64::from(number - record.requests_before);
+        RequestId { task: record.id, number, key: mix(record.id.key(), place) }
+    }
+
+    /// The task remembers nothing but what `live` identifies.
+    pub(super) fn forget(&mut self, task: TaskIndex, live: u128) {
+        let record = &mut self.records[task.0];
+        record.chapter += 1;
+        record.requests_before = record.requests;
+        let counters = u64::from(record.children) << 32 ^ u64::from(record.sleeps) << 16;
+        let kept = fold(live, counters ^ u64::from(record.objects), u128::from(record.chapter));
+        record.learned = Learned::from(record.id.key(), kept);
     }
 
     pub(super) fn next_sleep(&mut self, task: TaskIndex) -> u32 {

@@ -230,6 +230,15 @@ impl Watch for Core {
         }
     }
 
+    fn forgets(&self, live: &dyn Fn(&mut dyn Hasher)) {
+        let live = hash_of(live);
+        self.with(|state| {
+            if let Some(task) = state.current {
+                state.tasks.forget(task, live);
+            }
+        });
+    }
+
     fn waits(&self, object: u64) {
         self.with(|state| state.wait(object));
     }

@@ -128,7 +128,9 @@ pub(crate) struct Client {
 impl Client {
     /// Issues the client's requests in order.
     pub(crate) async fn run(self) {
+        let tracker = self.world.runtime().tracker();
         for (index, op) in (0..).zip(&self.ops) {
+            tracker.forget(&index);
             self.op(index, op).await;
         }
     }

@@ -46,14 +46,14 @@ impl Clocks {
     }
 
     /// One more step, after those of `row`. Not more than were in [`Clocks::row_for_next`].
-    pub fn push(&mut self, row: &[u64]) {
+    pub(crate) fn push(&mut self, row: &[u64]) {
         assert_eq!(row.len(), self.stride, "a row of the right length");
         self.words.extend_from_slice(row);
         self.len += 1;
     }
 
     /// Makes `row` the empty set, with room for all steps up to now.
-    pub fn row_for_next(&mut self, row: &mut Vec<u64>) {
+    pub(crate) fn row_for_next(&mut self, row: &mut Vec<u64>) {
         if self.len > 64 * self.stride {
             self.widen();
         }
@@ -62,7 +62,7 @@ impl Clocks {
     }
 
     /// Keeps the first `len` steps.
-    pub fn truncate(&mut self, len: usize) {
+    pub(crate) fn truncate(&mut self, len: usize) {
         self.words.truncate(len * self.stride);
         self.len = self.len.min(len);
     }

@@ -26,8 +26,8 @@ pub enum Difference {
     /// The event did something else.
     #[error("the event does something else than before")]
     Past,
-    /// The event was enabled by another step.
-    #[error("the event is enabled by another step than before")]
+    /// The event was enabled by another step, or not right after the step that it names.
+    #[error("the event is enabled by another step than before, or than the one it names")]
     EnabledBy,
     /// The execution ended where it went on before.
     #[error("the execution ends where it went on before")]
@@ -39,6 +39,9 @@ pub enum Difference {
          is wrong"
     )]
     Dependence,
+    /// Two events that do not conflict were swapped, and something is different after that.
+    #[error("two events that do not conflict do not commute: a footprint leaves something out")]
+    Swapped,
     /// Two states with one fingerprint have different futures.
     #[error("two states have the same fingerprint and different futures")]
     Merged,

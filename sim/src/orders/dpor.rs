@@ -100,6 +100,12 @@ impl<P: Process, F: Footprint> Dpor<P, F> {
         self.events.keys()
     }
 
+    /// Who went in that execution, and the options taken.
+    #[must_use]
+    pub fn taken(&self) -> Vec<(P, Box<[usize]>)> {
+        self.path.steps().iter().map(|step| (step.process(), step.choices.taken())).collect()
+    }
+
     /// Identifies the class of that execution, once it is complete.
     #[must_use]
     pub fn signature(&self) -> u128 {
@@ -239,6 +245,12 @@ impl<P: Process, F: Footprint> Engine<P, F> for Dpor<P, F> {
         };
         if ended == Ended::Complete {
             self.note_disabled(&[]);
+        }
+        if ended == Ended::GivenUp
+            && let Some(node) = self.nodes.last_mut()
+        {
+            // Nobody knows what the last event depends on, nor what would have raced later.
+            node.want_all();
         }
         if !self.sharding.end(self.path.steps()) {
             ended = Ended::Elsewhere;

@@ -95,7 +95,8 @@ impl<P: Process, F> Events<P, F> {
                 continue;
             }
             let event = &self.list[step];
-            if event.process != process && ran.enabled_by != Some(step) {
+            let enables = ran.needed && ran.enabled_by == Some(step);
+            if event.process != process && !enables {
                 if !event.footprint.conflicts(&ran.footprint) {
                     continue;
                 }

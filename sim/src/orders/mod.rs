@@ -22,6 +22,7 @@
 //! | [`Plain`] | every order | the path |
 //! | [`Dpor`] | one order of each class of equivalent ones | the path |
 //! | [`Stateful`] | every state once | the path and all fingerprints |
+//! | [`Swaps`] | one order, and it with independent neighbours swapped, as a check | it |
 //! | [`Delays`] | orders close to first come, first served | the path and all fingerprints |
 //! | [`Sample`] | orders drawn at random, by a [`Rule`] | one execution, and which classes were drawn |
 //!
@@ -32,11 +33,15 @@
 //! * An event is determined by what was before it in the order of dependence, and by the choices
 //!   made inside it.
 //! * Two events that do not conflict by their footprints commute: from every state in which both are
-//!   enabled, both orders lead to the same state, and neither disables the other. So an event that
-//!   comes after another one which it would have *disabled* conflicts with it. Where it does disable
-//!   it, the other one has no footprint to conflict with: the engines notice that themselves.
+//!   enabled, both orders lead to the same state, and neither disables the other or what the other
+//!   enables. So an event that takes a process back conflicts with the event of that process, and
+//!   with whatever may enable it. Where the process never gets to its event, there is no footprint to
+//!   conflict with: the engines notice that themselves.
+//! * An event that becomes possible by one of several others, whichever is first, makes these
+//!   conflict with each other.
 //! * Executions are finite.
 //! * An execution that the caller gives up hides what would have followed, and the orders of that.
+//!   Whatever could have gone instead of its last event goes in other executions.
 
 mod audit;
 mod choices;
@@ -64,6 +69,7 @@ mod shard;
 mod sleep;
 mod stateful;
 mod surw;
+mod swaps;
 mod walk;
 
 pub use class::Classes;
@@ -84,6 +90,7 @@ pub use sample::{Iterations, Rule, Sample};
 pub use shard::{Roots, Shard, depth_for};
 pub use stateful::Stateful;
 pub use surw::Surw;
+pub use swaps::{Swaps, Taken};
 pub use walk::Walk;
 
 use serde::{Deserialize, Serialize};
@@ -155,10 +162,13 @@ pub enum Stop {
 pub struct Ran<F> {
     /// What it touched.
     pub footprint: F,
-    /// The step without which it would not have been enabled; none if it was enabled from the start,
-    /// or if several steps could each have enabled it and none of them comes after the others. The
+    /// The step that enabled it: its process is enabled right after that one, or, if it waits for
+    /// everything else, as soon as that has happened. None if it was enabled from the start. The
     /// previous event of the same process need not be named.
     pub enabled_by: Option<usize>,
+    /// Whether it would not have been enabled without that step. It would, if a later one would have
+    /// enabled it as well, and could have happened before.
+    pub needed: bool,
     /// Whether it could only happen because nothing else could: then everything before comes before
     /// it and before everything that follows. What became possible at the same moment as this event
     /// is ordered after what was before, and not after this event.

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn ran(footprint: char, enabled_by: Option<usize>, waited_for_all: bool) -> Ran<char> {
-        Ran { footprint, enabled_by, waited_for_all, past: 0 }
+        Ran { footprint, enabled_by, needed: true, waited_for_all, past: 0 }
     }
 
     #[test]

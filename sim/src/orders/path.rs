@@ -118,6 +118,11 @@ impl<P: Process> Path<P> {
         self.spare.extend(self.steps.pop());
     }
 
+    /// Whether the step under way is the last one that the path knows.
+    pub(super) fn is_last(&self) -> bool {
+        self.at + 1 == self.steps.len()
+    }
+
     pub(super) fn last(&self) -> Option<&Step<P>> {
         self.steps.last()
     }

@@ -19,8 +19,9 @@ pub(super) struct Scratch {
 /// process that starts the other order is wanted at the moment before that one.
 ///
 /// # Errors
-/// If no process that starts the other order was enabled: then the footprints, the identities of
-/// processes, or what enabled events, are not as they have to be.
+/// If no process that starts the other order was enabled, or the event was not enabled when it is
+/// said to have been: then the footprints, the identities of processes, or what enabled events, are
+/// not as they have to be.
 ///
 /// # Source
 /// Abdulla, Aronis, Jonsson, Sagonas, "Source Sets", algorithm 1.
@@ -33,6 +34,13 @@ pub(super) fn order<P: Process, F: Footprint>(
 ) -> Result<(), NotRepeated> {
     let new = &path[events.list().len()];
     let process = new.process();
+    let era = if ran.waited_for_all { events.list().len() } else { events.era() };
+    check_enabled(events, path, era, ran.enabled_by)?;
+    if let Some(step) = ran.enabled_by
+        && path[step].process() != process
+    {
+        replaced(&mut nodes[step], &path[step].enabled, process);
+    }
     let Scratch { row, rest } = scratch;
     events.order(process, new.choices.made(), ran, row, |events, step, row| {
         let before = Before { enabled: &path[step].enabled, row };
@@ -46,6 +54,22 @@ struct Before<'a, P> {
     enabled: &'a [P],
     /// What comes before the new event.
     row: &'a [u64],
+}
+
+/// Whether the process of the last step was enabled right after what is said to have enabled it, or
+/// as soon as its era began.
+fn check_enabled<P: Process, F>(
+    events: &Events<P, F>,
+    path: &[Step<P>],
+    era: usize,
+    enabled_by: Option<usize>,
+) -> Result<(), NotRepeated> {
+    let new = events.list().len();
+    let process = path[new].process();
+    let last = events.list().iter().rposition(|event| event.process == process);
+    let since = enabled_by.max(last).map_or(0, |step| step + 1).max(era);
+    let enabled = path.get(since).is_some_and(|step| step.enabled.contains(&process));
+    if enabled { Ok(()) } else { Err(Difference::EnabledBy.at(new)) }
 }
 
 /// Takes note of an event of `process` without ordering it: nothing follows it.
@@ -107,8 +131,19 @@ fn reverse<P: Process, F: Footprint>(
     Ok(())
 }
 
+/// The event at `node` has enabled one of `process`. If that process was enabled already, then for
+/// another event, which was disabled at the same time and wants to go before.
+fn replaced<P: Process, F: Footprint>(node: &mut Node<P, F>, enabled: &[P], process: P) {
+    if let Some(place) = enabled.iter().position(|&other| other == process) {
+        node.want_before_disabled(place);
+    }
+}
+
 /// The processes that the last event has disabled want to go before it: an event that does not
 /// happen shows no footprint, so no race would ask for it.
+///
+/// One that sleeps need not go right now, but it may have to after something that wakes it up, and
+/// nothing tells what that is. So all others want to go then.
 pub(super) fn disabled<P: Process, F: Footprint>(
     node: &mut Node<P, F>,
     before: &Step<P>,
@@ -123,7 +158,7 @@ pub(super) fn disabled<P: Process, F: Footprint>(
         if enabled.get(next) == Some(process) {
             next += 1;
         } else if place != before.place && !enabled.contains(process) {
-            node.want(place);
+            node.want_before_disabled(place);
         }
     }
 }

@@ -122,6 +122,15 @@ impl<P: Process, F: Footprint> Node<P, F> {
         (0..self.offers.len()).for_each(|place| self.want(place));
     }
 
+    /// The process at `place` goes here, or else anything that may wake it up.
+    pub(super) fn want_before_disabled(&mut self, place: usize) {
+        if self.offers[place].asleep {
+            self.want_all();
+        } else {
+            self.want(place);
+        }
+    }
+
     /// Whether the process at `place` goes here anyway, or need not.
     pub(super) fn is_settled(&self, place: usize) -> bool {
         self.offers[place].wanted || self.offers[place].asleep

@@ -199,7 +199,9 @@ impl<P: Process, F: Footprint> Engine<P, F> for Stateful<P> {
             return self.follow(enabled);
         }
         if let Some(place) = self.path.repeat(enabled)? {
-            self.next = Next::new(enabled, enabled[place]);
+            if self.path.is_last() {
+                self.next = Next::new(enabled, enabled[place]);
+            }
             return Ok(Pick::Run(place));
         }
         let fingerprint = (moment.fingerprint)();
@@ -226,8 +228,10 @@ impl<P: Process, F: Footprint> Engine<P, F> for Stateful<P> {
 
     fn ran(&mut self, ran: Ran<F>) -> Result<Option<Stop>, NotRepeated> {
         self.counts.steps += 1;
-        self.next.touch(ran.footprint.key());
-        if self.audit.is_none() && self.path.ran(&ran)? {
+        if self.audit.is_some() {
+            self.next.touch(ran.footprint.key());
+        } else if self.path.ran(&ran)? {
+            self.next.touch(ran.footprint.key());
             self.transitions += 1;
         }
         Ok(None)

@@ -58,16 +58,12 @@ impl<E: Engine<u64, Footprint> + Tells> Orders<E> {
         self.starts[..self.events].partition_point(|&start| start <= step) - 1
     }
 
-    /// The event without which another one would not have been possible, if these steps have made it
-    /// so, each alone: the first, if all others come after it.
-    fn needed(&self, enablers: &[Option<usize>]) -> Option<usize> {
-        let (first, others) = enablers.split_first()?;
-        let first = self.event_of((*first)?);
-        let is_after = |other: &Option<usize>| {
-            let other = other.map(|step| self.event_of(step));
-            other.is_some_and(|other| other == first || self.engine.comes_before(first, other))
-        };
-        others.iter().all(is_after).then_some(first)
+    /// Whether an event would not have been possible without the first of these steps, each of which
+    /// alone would have made it possible: if all others come after it.
+    fn is_needed(&self, enablers: &[Option<usize>]) -> bool {
+        let mut events = enablers.iter().flatten().map(|&step| self.event_of(step));
+        let Some(first) = events.next() else { return true };
+        events.all(|other| other == first || self.engine.comes_before(first, other))
     }
 
     /// Tells the engine of the event that has come to its end.
@@ -78,9 +74,11 @@ impl<E: Engine<u64, Footprint> + Tells> Orders<E> {
             [only] => only.footprint.clone(),
             several => Footprint::union(several.iter().map(|step| &step.footprint)),
         };
-        let enabled_by = self.needed(&first.enabled_by);
+        let enabled_by = first.enabled_by.first().copied().flatten();
+        let enabled_by = enabled_by.map(|step| self.event_of(step));
+        let needed = self.is_needed(&first.enabled_by);
         let (waited_for_all, past) = (first.clock_moved, last.past);
-        self.engine.ran(Ran { footprint, enabled_by, waited_for_all, past })
+        self.engine.ran(Ran { footprint, enabled_by, needed, waited_for_all, past })
     }
 
     fn pick(

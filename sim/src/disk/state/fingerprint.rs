@@ -77,7 +77,7 @@ impl Pending {
 impl RequestId {
     /// Identifies the request among all of its disk.
     pub(crate) fn fingerprint(&self) -> u128 {
-        Parts::of("request").word(self.task.key()).word(u64::from(self.number)).end()
+        Parts::of("request").word(self.key).end()
     }
 }
 

@@ -333,7 +333,7 @@ impl Runs {
 
     fn submitted_in(&self, step: usize) -> usize {
         let request = self.recording.request(step);
-        let id = RequestId { task: request.task, number: request.number };
+        let id = RequestId { task: request.task, number: request.number, key: request.id };
         self.submitted[&DiskRequest { disk: request.disk as usize, id }]
     }
 

@@ -6,6 +6,7 @@ use std::future::Future;
 use plugpull_sim::orders::{Change, Cuts, Dpor, Plain, Shard, Stateful};
 
 use crate::models::disks::{CrashKey, Disks, Outcome, joined, m3, mirrored, two_disks};
+use crate::models::measure;
 use crate::models::search::search;
 use crate::models::touched::Touched;
 
@@ -119,6 +120,32 @@ fn all_states_of_one_disk() {
     assert_eq!(stateful(m3(5)).0.len(), 243);
 }
 
+/// The figures of the bench and the example: keys made from those of the cut before are the same.
+#[test]
+fn figures() {
+    let (plain, dpor) = (measure::plain(3, true).unwrap(), measure::dpor(3, true).unwrap());
+    let stateful = measure::stateful(3, 1).unwrap();
+    assert_eq!((plain.counts.complete, plain.crash_keys), (1680, Some(27)));
+    assert_eq!((dpor.classes, dpor.crash_keys), (Some(19), Some(27)));
+    assert_eq!((stateful.states, stateful.crash_keys), (Some(106), Some(27)));
+    let mut dpor: Dpor<u64, Touched> = Dpor::new(Shard::WHOLE);
+    search(
+        &mut mirrored(2),
+        &mut dpor,
+        |_| {},
+        |model, dpor: &Dpor<_, _>, complete| {
+            let mut found = BTreeSet::new();
+            if complete {
+                model.crash_keys_of_cuts(dpor.clocks(), |key| {
+                    found.insert(key);
+                });
+                assert_eq!(found, keys(model, Cuts::all(dpor.clocks())));
+            }
+        },
+    )
+    .unwrap();
+}
+
 #[test]
 fn one_disk() {
     for clients in 1..=3 {
@@ -143,6 +170,29 @@ fn two_disks_need_cuts() {
         }
         assert_eq!(dpor.found.keys, stateful(two_disks(clients)).0);
     }
+}
+
+/// Too many orders to run them all: 1.7e8.
+#[test]
+fn five_clients_on_two_disks() {
+    let mut keys = BTreeSet::new();
+    let mut dpor: Dpor<u64, Touched> = Dpor::new(Shard::WHOLE);
+    search(
+        &mut two_disks(5),
+        &mut dpor,
+        |_| {},
+        |model, dpor: &Dpor<_, _>, complete| {
+            if complete {
+                model.crash_keys_of_cuts(dpor.clocks(), |key| {
+                    keys.insert(key);
+                });
+            }
+        },
+    )
+    .unwrap();
+    assert_eq!(dpor.counts().complete, 19 * 3);
+    assert_eq!(keys.len(), 243);
+    assert_eq!(keys, stateful(two_disks(5)).0);
 }
 
 #[test]

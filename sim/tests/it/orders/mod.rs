@@ -2,3 +2,7 @@
 
 mod classes;
 mod crashes;
+mod delayed;
+mod programs;
+mod shards;
+mod wrong;
