@@ -107,6 +107,13 @@ fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts, unmet: &[String
     if outcome.capped > 0 {
         reasons.push(format!("{} executions were given up at the step cap", outcome.capped));
     }
+    if outcome.wide > 0 {
+        reasons.push(format!(
+            "{} executions have more consistent cuts than are taken; power was cut at their steps, \
+             and where requests end as late as they can",
+            outcome.wide
+        ));
+    }
     reasons.extend(outcome.tally.short.clone());
     let counts = &cuts.counts;
     if counts.bounded_points > 0 {
