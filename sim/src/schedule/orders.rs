@@ -194,7 +194,7 @@ impl<R: Rule<u64, Footprint>> Tells for Sample<u64, Footprint, R> {
         let drawn = self.drawn();
         Tally {
             engine: R::NAME,
-            classes: Some(drawn.classes()),
+            classes: (drawn.draws() > 0).then(|| drawn.classes()),
             more_classes: drawn.is_full(),
             drawn_once: Some(Share { part: drawn.once(), whole: drawn.draws() }),
             ..Tally::default()
