@@ -68,6 +68,10 @@ struct Schedules<'a> {
     engine: Option<&'a str>,
     executions: u64,
     classes: Option<u64>,
+    /// Whether there may have been more classes than that.
+    more_classes: bool,
+    /// Executions that are the only one of their class, and all that were drawn.
+    drawn_once: Option<[u64; 2]>,
     states: Option<u64>,
     covered: Option<u64>,
     /// Events seen with exactly what they touch, and all events.
@@ -142,6 +146,8 @@ impl<'a> Schedules<'a> {
             engine: reach.engine.as_deref(),
             executions: reach.executions,
             classes: reach.classes,
+            more_classes: reach.more_classes,
+            drawn_once: reach.drawn_once.map(|share| [share.part, share.whole]),
             states: reach.states,
             covered: reach.covered,
             precise_footprints: reach.footprints.map(|share| [share.part, share.whole]),

@@ -203,7 +203,7 @@ impl State {
                 self.origin =
                     Origin { enabled_by: Enablers::only(request.since), clock_moved: false };
                 self.begin_access(request.task);
-                self.tasks.learned(request.task).add(request.name_key() as u64, 1);
+                self.tasks.learned(request.task).add(1, request.name_key());
                 self.lend(request.task, strategy);
                 Begun::GiveUp(request.slot)
             }

@@ -362,6 +362,11 @@ impl WorldHandle {
         });
     }
 
+    /// The current task remembers how many disk requests had gone wrong.
+    pub(crate) fn saw_faults(&self, count: usize) {
+        self.core.with(|state| state.learn(Object::GUEST_FAULTS.name(), count as u128));
+    }
+
     /// Runs `request` on behalf of a guest that may lose patience: while it is pending and
     /// [`WorldOptions::cancel_budget`] is not used up, giving it up is one of the choices of every
     /// step. When that is chosen, `request` is dropped there and then, and the result is none.

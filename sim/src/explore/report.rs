@@ -7,7 +7,7 @@ use crate::explore::cuts::Cuts;
 use crate::explore::exploration::Exploration;
 use crate::explore::plan::Plan;
 use crate::explore::search::Outcome;
-use crate::scenario::{Crashes, Explore, Schedules};
+use crate::scenario::{Crashes, Draw, Explore, Schedules};
 use crate::system::System;
 use crate::verdict::{CrashReach, Goals, ScenarioResult, ScheduleReach, Verdict};
 
@@ -57,6 +57,8 @@ pub(super) fn result(
             executions: outcome.executions,
             engine: (!outcome.tally.engine.is_empty()).then(|| outcome.tally.engine.to_owned()),
             classes: outcome.tally.classes,
+            more_classes: outcome.tally.more_classes,
+            drawn_once: outcome.tally.drawn_once.filter(|share| share.whole > 0),
             states: outcome.tally.states,
             covered: outcome.tally.covered,
             footprints: (outcome.footprints.whole > 0).then_some(outcome.footprints),
@@ -98,11 +100,19 @@ fn crash_reach(explore: &Explore, cuts: &Cuts, finished: bool, capped: u64) -> C
 /// Why nothing can be claimed beyond what was seen.
 fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts, unmet: &[String]) -> Vec<String> {
     let mut reasons = Vec::new();
-    if let Schedules::Random { count, seed, .. } = explore.schedules {
-        reasons.push(format!("schedules are a random sample: {count} from seed {seed}"));
+    if let Schedules::Random { count, seed, by } = explore.schedules {
+        let first = if by == Draw::Walk { "" } else { ", after one first in, first out" };
+        reasons.push(format!("schedules are a random sample: {count} from seed {seed}{first}"));
     }
     if outcome.capped > 0 {
         reasons.push(format!("{} executions were given up at the step cap", outcome.capped));
+    }
+    if outcome.wide > 0 {
+        reasons.push(format!(
+            "{} executions have more consistent cuts than are taken; power was cut at their steps, \
+             and where requests end as late as they can",
+            outcome.wide
+        ));
     }
     reasons.extend(outcome.tally.short.clone());
     let counts = &cuts.counts;
@@ -147,6 +157,9 @@ fn bounds(explore: &Explore, plan: &Plan) -> Vec<String> {
     }
     if plan.latest {
         bounds.push(moments(plan));
+    }
+    if plan.crashes && matches!(explore.schedules, Schedules::Random { .. }) && !plan.latest {
+        bounds.push("power cuts at every consistent cut of each schedule".to_owned());
     }
     match explore.crashes {
         Crashes::None => bounds.push("no power cut".to_owned()),

@@ -1,7 +1,9 @@
 //! Which strategy explores which schedules.
 
 use crate::exec::{Footprint, Noted, ReadyOrder};
-use crate::orders::{Delays, Dpor, Engine, Shard, Stateful};
+use crate::orders::{
+    Delays, Dpor, Engine, Iterations, Pct, Portfolio, Pos, Rule, Sample, Shard, Stateful, Surw,
+};
 use crate::scenario::{Draw, Explore, Reduction, Schedules};
 use crate::schedule::{Exhaustive, Fifo, Orders, Random, STATES_MAX, Strategy, Tells};
 
@@ -29,8 +31,25 @@ pub(super) fn strategy(explore: &Explore, audit_one_in: u64) -> Box<dyn Strategy
         }
         Schedules::Fifo => Box::new(Fifo::new()),
         Schedules::Delays(delays) => orders(Delays::new(delays as usize, STATES_MAX), explore),
-        Schedules::Random { count, seed, .. } => Box::new(Random::new(seed, 0..count)),
+        Schedules::Random { count, seed, by: Draw::Walk } => Box::new(Random::new(seed, 0..count)),
+        Schedules::Random { count, seed, by: Draw::Pos } => {
+            sample::<Pos<u64>>(explore, count, seed)
+        }
+        Schedules::Random { count, seed, by: Draw::Surw } => sample::<Surw>(explore, count, seed),
+        Schedules::Random { count, seed, by: Draw::Pct } => {
+            sample::<Pct<u64>>(explore, count, seed)
+        }
+        Schedules::Random { count, seed, by: Draw::Portfolio } => {
+            sample::<Portfolio<u64>>(explore, count, seed)
+        }
     }
+}
+
+fn sample<R>(explore: &Explore, count: u64, seed: u64) -> Box<dyn Strategy>
+where
+    R: Rule<u64, Footprint> + Default + Send + 'static,
+{
+    orders(Sample::<_, _, R>::new(seed, Iterations::all(0..count)), explore)
 }
 
 fn orders<E>(engine: E, explore: &Explore) -> Box<dyn Strategy>

@@ -15,7 +15,7 @@ use super::counts::{Counts, Ended};
 use super::path::Path;
 use super::seen::Seen;
 use super::{
-    Difference, Engine, Footprint, Moment, NotRepeated, Pick, Process, Ran, Stop, progress,
+    Difference, Engine, Footprint, Moment, NotRepeated, Pick, Process, Ran, Stop, Ways, progress,
 };
 
 /// Visits every state once.
@@ -253,9 +253,9 @@ impl<P: Process, F: Footprint> Engine<P, F> for Stateful<P, F> {
         Ok(Pick::Run(first))
     }
 
-    fn choose(&mut self, count: usize) -> Result<usize, NotRepeated> {
-        self.next.choose(count);
-        if self.audit.is_some() { Ok(0) } else { self.path.choose(count) }
+    fn choose(&mut self, ways: Ways) -> Result<usize, NotRepeated> {
+        self.next.choose(ways.count);
+        if self.audit.is_some() { Ok(0) } else { self.path.choose(ways.count) }
     }
 
     fn ran(&mut self, ran: Ran<F>) -> Result<Option<Stop>, NotRepeated> {

@@ -30,6 +30,7 @@ pub use replay::{AfterTrace, Replay};
 use crate::exec::{ChoicePoint, MadeStep, Noted};
 use crate::explore::Causes;
 use crate::orders::Pick;
+use crate::verdict::Share;
 
 /// What picks choices, over one execution or many.
 ///
@@ -121,6 +122,10 @@ pub struct Tally {
     pub engine: &'static str,
     /// Classes of executions that differ only in the order of independent events.
     pub classes: Option<u64>,
+    /// Whether there may have been more of them, for want of memory.
+    pub more_classes: bool,
+    /// Of the executions drawn at random, how many are the only one of their class.
+    pub drawn_once: Option<Share>,
     /// States that were reached, each once.
     pub states: Option<u64>,
     /// Executions given up because what would have followed was covered already.

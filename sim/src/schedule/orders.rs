@@ -10,8 +10,10 @@ use super::{Divergence, Mismatch, Progress, Strategy, Tally};
 use crate::exec::{ChoicePoint, Enablers, Footprint, Label, MadeStep, Noted};
 use crate::explore::Causes;
 use crate::orders::{
-    Clocks, Delays, Dpor, Ended, Engine, Moment, NotRepeated, Pick, Ran, Stateful, Stop,
+    Clocks, Delays, Dpor, Ended, Engine, Moment, NotRepeated, Pick, Ran, Rule, Sample, Stateful,
+    Stop, Ways,
 };
+use crate::verdict::Share;
 
 /// See the module.
 #[derive(Debug)]
@@ -107,17 +109,23 @@ impl<E: Engine<u64, Footprint> + Tells> Orders<E> {
                 self.enabled.push(process);
             }
         }
-        let mut moment = Moment { enabled: &self.enabled, fingerprint };
+        // To give up a guest request is what the world lists last, and the only mishap that is not one
+        // of several ways of an event.
+        let given_up = |label: &&Label| matches!(label, Label::Cancel { .. });
+        let mishaps = point.options.iter().rev().take_while(given_up).count();
+        let mut moment = Moment { enabled: &self.enabled, mishaps, fingerprint };
         let place = match self.engine.pick(&mut moment)? {
             Pick::Run(place) => place,
             Pick::Stop(stop) => return Ok(Pick::Stop(stop)),
         };
         self.begin_event(point.step);
         let process = self.enabled[place];
-        let ways = point.options.iter().filter(|label| label.process() == process).count();
-        let way = if ways == 1 { 0 } else { self.engine.choose(ways)? };
-        let mut of_process = (0..).zip(point.options).filter(|(_, l)| l.process() == process);
-        Ok(Pick::Run(of_process.nth(way).expect("counted above").0))
+        let of_process = (0..).zip(point.options).filter(|(_, label)| label.process() == process);
+        let (count, mishaps) = of_process.clone().fold((0, 0), |(count, mishaps), (_, label)| {
+            (count + 1, mishaps + usize::from(label.is_mishap()))
+        });
+        let way = if count == 1 { 0 } else { self.engine.choose(Ways { count, mishaps })? };
+        Ok(Pick::Run(of_process.clone().nth(way).expect("counted above").0))
     }
 
     fn begin_event(&mut self, step: usize) {
@@ -201,6 +209,27 @@ impl Tells for Delays<u64> {
     }
 }
 
+impl<R: Rule<u64, Footprint>> Tells for Sample<u64, Footprint, R> {
+    fn tally(&self) -> Tally {
+        let drawn = self.drawn();
+        Tally {
+            engine: R::NAME,
+            classes: (drawn.draws() > 0).then(|| drawn.classes()),
+            more_classes: drawn.is_full(),
+            drawn_once: Some(Share { part: drawn.once(), whole: drawn.draws() }),
+            ..Tally::default()
+        }
+    }
+
+    fn comes_before(&self, earlier: usize, later: usize) -> bool {
+        self.clocks().is_before(earlier, later)
+    }
+
+    fn causes(&self) -> Option<(&Clocks, Vec<u128>)> {
+        (self.ended() == Some(Ended::Complete)).then(|| (self.clocks(), self.keys().collect()))
+    }
+}
+
 /// Most states that are remembered.
 pub(crate) const STATES_MAX: usize = 1 << 26;
 
@@ -218,7 +247,8 @@ impl<E: Engine<u64, Footprint> + Tells + Send> Strategy for Orders<E> {
     }
 
     fn choose(&mut self, point: &ChoicePoint<'_>) -> Result<usize, Box<Divergence>> {
-        self.engine.choose(point.options.len()).map_err(diverged)
+        let ways = Ways { count: point.options.len(), mishaps: 0 };
+        self.engine.choose(ways).map_err(diverged)
     }
 
     fn next(
