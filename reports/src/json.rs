@@ -1,6 +1,6 @@
 //! One JSON document per run. Names and their order are a contract; version 1.
 
-use plugpull_sim::verdict::{CrashReach, Goals, ScheduleReach};
+use plugpull_sim::verdict::{CrashReach, Goals, ScheduleReach, Share};
 use serde::{Serialize, Serializer};
 
 use crate::{RunReport, ScenarioReport};
@@ -73,6 +73,7 @@ struct Schedules<'a> {
     /// Events seen with exactly what they touch, and all events.
     precise_footprints: Option<[u64; 2]>,
     audited: u64,
+    done: Option<f64>,
     complete: bool,
 }
 
@@ -146,6 +147,7 @@ impl<'a> Schedules<'a> {
             covered: reach.covered,
             precise_footprints: reach.footprints.map(|share| [share.part, share.whole]),
             audited: reach.audited,
+            done: reach.done.map(thousandths),
             complete: reach.complete,
         }
     }
@@ -184,6 +186,11 @@ impl Summary {
             seconds: milliseconds(report.seconds),
         }
     }
+}
+
+/// A share, rounded down to the thousandth: what is not all of it is never told as 1.
+fn thousandths(share: Share) -> f64 {
+    f64::from(u16::try_from(share.of(1000)).expect("at most 1000")) / 1000.0
 }
 
 /// Times are told to the millisecond.

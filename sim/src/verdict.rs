@@ -185,6 +185,8 @@ pub struct ScheduleReach {
     pub footprints: Option<Share>,
     /// Pairs of independent steps that were run both ways, to see that they are.
     pub audited: u64,
+    /// The share of the search that is done, where it did not come to its end and that is known.
+    pub done: Option<Share>,
     /// Whether no execution within the bounds is missing.
     pub complete: bool,
 }
@@ -196,6 +198,22 @@ pub struct Share {
     pub part: u64,
     /// Of how many.
     pub whole: u64,
+}
+
+impl Share {
+    /// The same share of so many, rounded down; of nothing, all.
+    #[must_use]
+    pub fn of(self, parts: u64) -> u64 {
+        let part = u128::from(self.part.min(self.whole)) * u128::from(parts);
+        let of = part.checked_div(u128::from(self.whole)).unwrap_or(u128::from(parts));
+        u64::try_from(of).expect("at most the parts")
+    }
+
+    /// How many there are in all, roughly, if the share is so many; none if it is nothing.
+    #[must_use]
+    pub fn whole_of(self, part: u64) -> Option<u128> {
+        (u128::from(part) * u128::from(self.whole)).checked_div(u128::from(self.part))
+    }
 }
 
 /// Which crash states were seen.

@@ -1,5 +1,6 @@
 //! `plugpull run`: explores scenarios.
 
+mod budget;
 mod counterexample;
 mod format;
 mod progress;
@@ -8,6 +9,7 @@ pub(crate) mod scenarios;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use plugpull_report::{RunReport, ScenarioReport};
 use plugpull_sim::explore::{self, RunOptions};
@@ -45,6 +47,9 @@ pub(crate) struct Args {
     /// `stateful` what follows a state reached before [default: what the scenario says]
     #[arg(long, value_name = "ENGINE", value_parser = engine)]
     engine: Option<Reduction>,
+    /// End after so much time, such as `30s`, `10m` or `2h`, and say how far the searches are
+    #[arg(long, value_name = "TIME", value_parser = budget::time)]
+    budget: Option<Duration>,
     /// Where to write counterexamples [default: plugpull-out]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -57,8 +62,12 @@ fn engine(name: &str) -> Result<Reduction, String> {
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     let watch = Stopwatch::start();
     let scenarios = scenarios::load(&args.paths)?;
-    let options =
-        RunOptions { seed: args.seed, cross_check: args.cross_check, engine: args.engine };
+    let options = RunOptions {
+        seed: args.seed,
+        cross_check: args.cross_check,
+        engine: args.engine,
+        budget: args.budget.map(|time| budget::of(time, watch)),
+    };
     let bar = Bar::new(scenarios.len());
     // More threads than scenarios would have nothing to do.
     let jobs = args.jobs.map(|jobs| jobs.get().min(scenarios.len()));

@@ -45,6 +45,7 @@ fn explored(scenario: &Scenario) -> ScenarioResult {
             covered: Some(23),
             footprints: Some(Share { part: 1, whole: 3 }),
             audited: 4,
+            done: None,
             complete: true,
         },
         crashes: CrashReach {

@@ -20,6 +20,14 @@ pub(super) fn unfit(system: &dyn System, exploration: &Exploration, why: String)
     }
 }
 
+/// The result of a search whose budget was spent before it began.
+pub(super) fn never_begun(system: &dyn System, exploration: &Exploration) -> ScenarioResult {
+    ScenarioResult {
+        incomplete: vec!["the time budget ended before the search began".to_owned()],
+        ..nothing_seen(system, exploration)
+    }
+}
+
 fn nothing_seen(system: &dyn System, exploration: &Exploration) -> ScenarioResult {
     ScenarioResult::before(system.disks(), &exploration.explore, &exploration.expect)
 }
@@ -61,6 +69,7 @@ pub(super) fn result(
             covered: outcome.tally.covered,
             footprints: (outcome.footprints.whole > 0).then_some(outcome.footprints),
             audited: outcome.audited,
+            done: outcome.share.filter(|_| !outcome.finished),
             complete: outcome.finished
                 && outcome.capped == 0
                 && outcome.tally.short.is_none()
@@ -104,6 +113,9 @@ fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts, unmet: &[String
     if outcome.capped > 0 {
         reasons.push(format!("{} executions were given up at the step cap", outcome.capped));
     }
+    if outcome.stopped {
+        reasons.push(stopped(outcome));
+    }
     reasons.extend(outcome.tally.short.clone());
     let counts = &cuts.counts;
     if counts.bounded_points > 0 {
@@ -131,6 +143,18 @@ fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts, unmet: &[String
     }
     reasons.extend(unmet.iter().map(|goal| format!("goal not met: {goal}")));
     reasons
+}
+
+/// How far the search was when it was told to end.
+fn stopped(outcome: &Outcome) -> String {
+    let mut text = "the time budget ended".to_owned();
+    if let Some(share) = outcome.share {
+        text += &format!(": {} % of the search done", share.of(100));
+        if let Some(estimate) = share.whole_of(outcome.executions) {
+            text += &format!(", about {estimate} executions in all");
+        }
+    }
+    text
 }
 
 /// What "everything" is relative to.

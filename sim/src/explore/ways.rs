@@ -180,7 +180,8 @@ verdict = "holds"
         let explore = &exploration.explore;
         let mut cuts = Cuts::new(system, method(explore), plan.later.clone());
         cuts.states_of = states_of;
-        let outcome = Search::new(&plan, &mut cuts).run(&mut strategy(explore), &mut |_, _| ());
+        let outcome = Search::new(&plan, &mut cuts)
+            .run(&mut strategy(explore, 0), &mut |_, _| ControlFlow::Continue(()));
         report::result(&plan, &exploration, outcome, cuts)
     }
 

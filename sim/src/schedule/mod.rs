@@ -30,6 +30,7 @@ pub use replay::{AfterTrace, Replay};
 use crate::exec::{ChoicePoint, MadeStep, Noted};
 use crate::explore::Causes;
 use crate::orders::Pick;
+use crate::verdict::Share;
 
 /// What picks choices, over one execution or many.
 ///
@@ -103,8 +104,8 @@ pub trait Strategy: Send {
         Tally::default()
     }
 
-    /// How much of the search is done, where that is known.
-    fn progress(&self) -> Option<Progress> {
+    /// The share of the search that is done, where that is known.
+    fn progress(&self) -> Option<Share> {
         None
     }
 }
@@ -122,13 +123,4 @@ pub struct Tally {
     pub covered: Option<u64>,
     /// Why the search is not complete although it came to its end, if so.
     pub short: Option<String>,
-}
-
-/// A share of a search, between 0 and 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Parts done.
-    pub done: u64,
-    /// Parts in all.
-    pub of: u64,
 }

@@ -6,12 +6,13 @@
 //! With [`ReadyOrder::MacroStep`](crate::exec::ReadyOrder::MacroStep) a completion and all that runs
 //! before the next one are a single event: nothing can come in between.
 
-use super::{Divergence, Mismatch, Progress, Strategy, Tally};
+use super::{Divergence, Mismatch, Strategy, Tally};
 use crate::exec::{ChoicePoint, Footprint, Label, MadeStep, Noted};
 use crate::explore::Causes;
 use crate::orders::{
     Clocks, Delays, Dpor, Ended, Engine, Moment, NotRepeated, Pick, Ran, Stateful, Stop,
 };
+use crate::verdict::Share;
 
 /// See the module.
 #[derive(Debug)]
@@ -249,8 +250,8 @@ impl<E: Engine<u64, Footprint> + Tells + Send> Strategy for Orders<E> {
         self.starts.get(self.engine.first_new_step()).copied().unwrap_or(0)
     }
 
-    fn progress(&self) -> Option<Progress> {
-        self.engine.progress().map(|done| Progress { done, of: 1 << 62 })
+    fn progress(&self) -> Option<Share> {
+        self.engine.progress().map(|part| Share { part, whole: 1 << 62 })
     }
 }
 

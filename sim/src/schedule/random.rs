@@ -3,8 +3,9 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::{Divergence, Progress, Strategy};
+use super::{Divergence, Strategy};
 use crate::exec::ChoicePoint;
+use crate::verdict::Share;
 
 /// Takes a random option everywhere.
 ///
@@ -75,7 +76,7 @@ impl Strategy for Random {
         Ok(())
     }
 
-    fn progress(&self) -> Option<Progress> {
-        Some(Progress { done: self.next - self.first, of: self.end - self.first })
+    fn progress(&self) -> Option<Share> {
+        Some(Share { part: self.next - self.first, whole: self.end - self.first })
     }
 }
