@@ -4,9 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use num_bigint::BigUint;
+use serde::{Deserialize, Serialize};
 
 use crate::disk::DiskSpec;
 use crate::exec::ReadyOrder;
+use crate::orders::{Classes, Roots};
 use crate::scenario::{Expect, Explore, Replay, Scenario};
 
 macro_rules! invariants {
@@ -175,6 +177,8 @@ pub struct ScheduleReach {
     /// Classes of executions that differ only in the order of independent events, where the
     /// strategy tells them apart.
     pub classes: Option<u64>,
+    /// The sum of the signatures of these classes, modulo 2^128: equal if they are the same.
+    pub class_sum: Option<u128>,
     /// States of executions that were reached, each counted once, where the strategy tells them
     /// apart.
     pub states: Option<u64>,
@@ -189,6 +193,49 @@ pub struct ScheduleReach {
     pub done: Option<Share>,
     /// Whether no execution within the bounds is missing.
     pub complete: bool,
+}
+
+/// How a search is divided among shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Division {
+    /// By the first steps of its executions.
+    Roots,
+    /// By the draws.
+    Draws,
+    /// Not at all: one shard explores it.
+    Whole,
+}
+
+/// What one shard says of its part of a search: the certificate from which the whole is put together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardReach {
+    /// Which shard, from zero.
+    pub index: u64,
+    /// Of how many.
+    pub count: u64,
+    /// How the search is divided.
+    pub division: Division,
+    /// Steps down to the roots.
+    pub depth: u64,
+    /// The roots of all shards.
+    pub roots: Roots,
+    /// Executions of its part that came to their end.
+    pub complete: u64,
+    /// Those given up because what would have followed was covered already.
+    pub covered: u64,
+    /// Steps of the search, those that only lead to the roots included.
+    pub steps: u64,
+    /// The classes of the complete executions.
+    pub classes: Classes,
+    /// Whether the part was explored to its end.
+    pub finished: bool,
+    /// Whether no execution of the part is missing.
+    pub schedules_complete: bool,
+    /// Whether no crash state of the part is missing.
+    pub crashes_complete: bool,
+    /// What is missing in the part, goals aside.
+    pub missing: Vec<String>,
 }
 
 /// So many of so many.
@@ -273,6 +320,8 @@ pub struct ScenarioResult {
     pub incomplete: Vec<String>,
     /// Why the verdict is [`Verdict::HarnessBroken`].
     pub broken: Option<String>,
+    /// What the shard says of its part, if this is one.
+    pub shard: Option<ShardReach>,
 }
 
 impl ScenarioResult {
@@ -308,6 +357,7 @@ impl ScenarioResult {
             bounds: Vec::new(),
             incomplete: Vec::new(),
             broken: None,
+            shard: None,
         }
     }
 }

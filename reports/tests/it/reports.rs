@@ -41,6 +41,7 @@ fn explored(scenario: &Scenario) -> ScenarioResult {
             engine: Some("dpor".to_owned()),
             executions: 123,
             classes: Some(100),
+            class_sum: Some(1 << 100),
             states: None,
             covered: Some(23),
             footprints: Some(Share { part: 1, whole: 3 }),
@@ -91,6 +92,7 @@ fn report(path: &str, scenario: &Scenario, result: ScenarioResult) -> ScenarioRe
         expect: scenario.expect.clone(),
         counterexamples: (0..result.violations.len()).map(counterexample).collect(),
         result,
+        shard: None,
         seconds: 0.1234567,
     }
 }

@@ -27,6 +27,7 @@ mod images;
 mod later;
 mod latest;
 mod leaf;
+mod part;
 mod plan;
 mod report;
 mod script;
@@ -45,7 +46,7 @@ use crate::explore::cuts::{Cuts, Method};
 use crate::explore::plan::Plan;
 use crate::explore::script::Script;
 use crate::explore::search::{Outcome, Search};
-use crate::explore::strategy::strategy;
+use crate::explore::strategy::{Assigned, strategy};
 use crate::scenario::{
     Crashes, Explore, Reduction, Replay as Way, Scenario, Schedules, SystemSpec,
 };
@@ -57,6 +58,7 @@ use crate::verdict::{ScenarioResult, Share, Violation};
 pub use budget::{Budget, Spent};
 pub use exploration::Exploration;
 pub use frontiers::Causes;
+pub use part::Part;
 
 /// Of so many pairs of independent steps, and of so many states met again, one is looked at.
 const AUDIT_ONE_IN: u64 = 256;
@@ -73,6 +75,8 @@ pub struct RunOptions {
     pub engine: Option<Reduction>,
     /// What the search may take; without end if none.
     pub budget: Option<Budget>,
+    /// Which part of the work, if this is a shard of a run.
+    pub part: Option<Part>,
 }
 
 impl RunOptions {
@@ -85,6 +89,9 @@ impl RunOptions {
             (self.engine, &mut explore.schedules)
         {
             *reduction = engine;
+        }
+        if self.part.is_some() {
+            Part::apply_to(explore);
         }
     }
 
@@ -238,8 +245,12 @@ pub fn run_system(
         Ok(plan) => plan,
         Err(why) => return report::unfit(&**system, &exploration, why),
     };
+    let schedules = exploration.explore.schedules;
+    if let Some(part) = options.part.filter(|part| part.has_nothing_of(schedules)) {
+        return report::elsewhere(&**system, &exploration, part);
+    }
     if options.is_spent() {
-        return report::never_begun(&**system, &exploration);
+        return report::never_begun(&**system, &exploration, options.part);
     }
     run_plan(&plan, &exploration, options, progress)
 }
@@ -260,11 +271,13 @@ fn run_plan(
         progress(search.progress(strategy));
         if options.is_spent() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
+    let part = options.part;
+    let assigned = part.map_or_else(Assigned::default, |part| part.assigned(explore, plan, &cuts));
     let mut seen = cuts();
     seen.cross_checks = options.cross_check;
     let audit = if options.cross_check { 1 } else { AUDIT_ONE_IN };
     let search = Search::new(plan, &mut seen).often_enough_for(explore).auditing(audit);
-    let mut outcome = search.run(&mut strategy(explore, audit), &mut tick);
+    let mut outcome = search.run(&mut strategy(explore, audit, &assigned), &mut tick);
     if outcome.has_only_others_than(plan.wanted)
         && !outcome.stopped
         && !seen.at_every_step
@@ -272,7 +285,7 @@ fn run_plan(
     {
         seen = cuts();
         let search = Search::new(plan, &mut seen).at_every_step();
-        outcome = search.run(&mut strategy(explore, audit), &mut tick);
+        outcome = search.run(&mut strategy(explore, audit, &assigned), &mut tick);
     }
     if options.cross_check && outcome.broken.is_none() && !outcome.stopped {
         outcome.broken = compare_with_every_step(explore, plan, &outcome);
@@ -280,7 +293,7 @@ fn run_plan(
             outcome.broken = outcome.broken.or_else(|| disagreement(explore, plan, &cuts));
         }
     }
-    report::result(plan, exploration, outcome, seen)
+    report::result(plan, exploration, outcome, seen, part.map(|part| (part, &assigned)))
 }
 
 /// Takes the way to a violation of a system again; every step is told to `step`, one line each. The
@@ -353,8 +366,10 @@ fn system(scenario: &Scenario, exploration: &Exploration) -> Result<Arc<dyn Syst
 fn compare_with_every_step(explore: &Explore, plan: &Plan, outcome: &Outcome) -> Option<String> {
     let mut cuts = Cuts::new(Arc::clone(&plan.system), method(explore), plan.later.clone());
     let search = Search::new(plan, &mut cuts).at_every_step();
-    let reference =
-        search.run(&mut strategy(explore, AUDIT_ONE_IN), &mut |_, _| ControlFlow::Continue(()));
+    let reference = search
+        .run(&mut strategy(explore, AUDIT_ONE_IN, &Assigned::default()), &mut |_, _| {
+            ControlFlow::Continue(())
+        });
     let broken = |outcome: &Outcome| match plan.wanted {
         Some(wanted) => outcome.found.iter().any(|found| found.finding.invariant == wanted),
         None => !outcome.found.is_empty(),

@@ -5,11 +5,13 @@ use crate::exec::ReadyOrder;
 use crate::explore::counterexample;
 use crate::explore::cuts::Cuts;
 use crate::explore::exploration::Exploration;
+use crate::explore::part::Part;
 use crate::explore::plan::Plan;
 use crate::explore::search::Outcome;
+use crate::explore::strategy::Assigned;
 use crate::scenario::{Crashes, Explore, Schedules};
 use crate::system::System;
-use crate::verdict::{CrashReach, Goals, ScenarioResult, ScheduleReach, Verdict};
+use crate::verdict::{CrashReach, Goals, ScenarioResult, ScheduleReach, ShardReach, Verdict};
 
 /// The result if a system and what is asked of it do not fit together.
 pub(super) fn unfit(system: &dyn System, exploration: &Exploration, why: String) -> ScenarioResult {
@@ -20,10 +22,38 @@ pub(super) fn unfit(system: &dyn System, exploration: &Exploration, why: String)
     }
 }
 
-/// The result of a search whose budget was spent before it began.
-pub(super) fn never_begun(system: &dyn System, exploration: &Exploration) -> ScenarioResult {
+/// The result of a search that another shard explores.
+pub(super) fn elsewhere(
+    system: &dyn System,
+    exploration: &Exploration,
+    part: Part,
+) -> ScenarioResult {
+    let schedules = exploration.explore.schedules;
+    let (assigned, outcome) = (Assigned::default(), Outcome::default());
+    let nothing = nothing_seen(system, exploration);
     ScenarioResult {
-        incomplete: vec!["the time budget ended before the search began".to_owned()],
+        schedules: ScheduleReach {
+            strategy: strategy_name(schedules).to_owned(),
+            ..ScheduleReach::default()
+        },
+        incomplete: vec![format!("explored by shard {} of {}", part.owner() + 1, part.count)],
+        shard: Some(part.reach(schedules, &assigned, &outcome, Vec::new())),
+        ..nothing
+    }
+}
+
+/// The result of a search whose budget was spent before it began.
+pub(super) fn never_begun(
+    system: &dyn System,
+    exploration: &Exploration,
+    part: Option<Part>,
+) -> ScenarioResult {
+    let why = vec!["the time budget ended before the search began".to_owned()];
+    let (assigned, outcome) = (Assigned::default(), Outcome::default());
+    let schedules = exploration.explore.schedules;
+    ScenarioResult {
+        shard: part.map(|part| part.reach(schedules, &assigned, &outcome, why.clone())),
+        incomplete: why,
         ..nothing_seen(system, exploration)
     }
 }
@@ -38,6 +68,7 @@ pub(super) fn result(
     exploration: &Exploration,
     mut outcome: Outcome,
     mut cuts: Cuts,
+    part: Option<(Part, &Assigned)>,
 ) -> ScenarioResult {
     let system = &*plan.system;
     let (explore, expect) = (&exploration.explore, &exploration.expect);
@@ -46,7 +77,22 @@ pub(super) fn result(
     let (met, unmet): (Vec<String>, Vec<String>) =
         expect.reach.iter().cloned().partition(|goal| events.contains(goal.as_str()));
     outcome.broken = outcome.broken.or(cuts.broken.take());
-    let incomplete = shortfalls(explore, &outcome, &cuts, &unmet);
+    let missing = shortfalls(explore, &outcome, &cuts);
+    let divided = part.is_some_and(|(part, _)| part.divides(explore.schedules));
+    let this_shard = part.filter(|_| divided).map(|(part, _)| part.to_string());
+    let goals = unmet.iter().map(|goal| format!("goal not met: {goal}"));
+    let incomplete: Vec<String> =
+        this_shard.into_iter().chain(missing.iter().cloned()).chain(goals).collect();
+    let schedules_complete = outcome.finished
+        && outcome.capped == 0
+        && outcome.tally.short.is_none()
+        && !matches!(explore.schedules, Schedules::Random { .. });
+    let crashes = crash_reach(explore, &cuts, outcome.finished, outcome.capped);
+    let shard = part.map(|(part, assigned)| ShardReach {
+        schedules_complete,
+        crashes_complete: crashes.complete,
+        ..part.reach(explore.schedules, assigned, &outcome, missing)
+    });
     let verdict = if outcome.broken.is_some() {
         Verdict::HarnessBroken
     } else if !outcome.found.is_empty() {
@@ -65,21 +111,20 @@ pub(super) fn result(
             executions: outcome.executions,
             engine: (!outcome.tally.engine.is_empty()).then(|| outcome.tally.engine.to_owned()),
             classes: outcome.tally.classes,
+            class_sum: outcome.tally.classed.map(|(_, classes, _)| classes.sum),
             states: outcome.tally.states,
             covered: outcome.tally.covered,
             footprints: (outcome.footprints.whole > 0).then_some(outcome.footprints),
             audited: outcome.audited,
             done: outcome.share.filter(|_| !outcome.finished),
-            complete: outcome.finished
-                && outcome.capped == 0
-                && outcome.tally.short.is_none()
-                && !matches!(explore.schedules, Schedules::Random { .. }),
+            complete: schedules_complete && !divided,
         },
-        crashes: crash_reach(explore, &cuts, outcome.finished, outcome.capped),
+        crashes: CrashReach { complete: crashes.complete && !divided, ..crashes },
         goals: Goals { met, unmet },
         bounds: bounds(explore, plan),
         incomplete,
         broken: outcome.broken,
+        shard,
         ..nothing_seen(system, exploration)
     }
 }
@@ -104,8 +149,8 @@ fn crash_reach(explore: &Explore, cuts: &Cuts, finished: bool, capped: u64) -> C
     }
 }
 
-/// Why nothing can be claimed beyond what was seen.
-fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts, unmet: &[String]) -> Vec<String> {
+/// Why nothing can be claimed beyond what was seen, goals aside.
+fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts) -> Vec<String> {
     let mut reasons = Vec::new();
     if let Schedules::Random { count, seed, .. } = explore.schedules {
         reasons.push(format!("schedules are a random sample: {count} from seed {seed}"));
@@ -141,7 +186,6 @@ fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts, unmet: &[String
     if cuts.gave_up_on_repetitions() {
         reasons.push("F-REPLAY was looked for on images in vain, and then not any more".to_owned());
     }
-    reasons.extend(unmet.iter().map(|goal| format!("goal not met: {goal}")));
     reasons
 }
 

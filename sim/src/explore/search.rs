@@ -174,8 +174,12 @@ impl<'a> Search<'a> {
                 self.outcome.finished = true;
                 break;
             }
+            let before = self.counted();
             self.outcome.executions += 1;
             let ended = self.execution(strategy);
+            if ended.is_continue() && strategy.is_elsewhere() {
+                self.uncount(before);
+            }
             let told = tick(&self, &**strategy);
             if ended.is_break() || self.outcome.broken.is_some() {
                 break;
@@ -192,6 +196,16 @@ impl<'a> Search<'a> {
         self.outcome
     }
 
+    /// What is counted of every execution.
+    fn counted(&self) -> (u64, u64, Share) {
+        (self.outcome.executions, self.outcome.capped, self.outcome.footprints)
+    }
+
+    /// The last execution belongs to somebody else.
+    fn uncount(&mut self, before: (u64, u64, Share)) {
+        (self.outcome.executions, self.outcome.capped, self.outcome.footprints) = before;
+    }
+
     fn execution(&mut self, strategy: &mut Box<dyn Strategy>) -> ControlFlow<()> {
         let mut execution = Execution::new(self.plan);
         let latest = self.plan.latest && self.only_step.is_none();
@@ -205,6 +219,9 @@ impl<'a> Search<'a> {
         if let Err(divergence) = strategy.end() {
             self.diverged(&divergence);
             return ControlFlow::Break(());
+        }
+        if strategy.is_elsewhere() {
+            return ControlFlow::Continue(());
         }
         self.audit(&execution)?;
         match strategy.causes() {

@@ -18,18 +18,52 @@ pub(super) fn noted(schedules: Schedules) -> Noted {
     }
 }
 
+/// What of a search a strategy explores.
+#[derive(Debug, Clone)]
+pub(super) struct Assigned {
+    /// Of one that has an execution for every class.
+    pub(super) shard: Shard,
+    /// Of one that draws: the first draw, and the distance between two.
+    draws: (u64, u64),
+}
+
+impl Default for Assigned {
+    fn default() -> Self {
+        Self { shard: Shard::WHOLE, draws: (0, 1) }
+    }
+}
+
+impl Assigned {
+    /// What is below some roots.
+    pub(super) fn below(shard: Shard) -> Self {
+        Self { shard, ..Self::default() }
+    }
+
+    /// One draw in so many.
+    pub(super) fn draws(first: u64, one_in: u64) -> Self {
+        Self { draws: (first, one_in), ..Self::default() }
+    }
+}
+
 /// A strategy that has not begun. Of the states that it meets again it looks at one in
 /// `audit_one_in`, whether they are what they were before.
-pub(super) fn strategy(explore: &Explore, audit_one_in: u64) -> Box<dyn Strategy> {
+pub(super) fn strategy(
+    explore: &Explore,
+    audit_one_in: u64,
+    assigned: &Assigned,
+) -> Box<dyn Strategy> {
     match explore.schedules {
         Schedules::Exhaustive(Reduction::Plain) => Box::new(Exhaustive::new()),
-        Schedules::Exhaustive(Reduction::Dpor) => orders(Dpor::new(Shard::WHOLE), explore),
+        Schedules::Exhaustive(Reduction::Dpor) => orders(Dpor::new(assigned.shard), explore),
         Schedules::Exhaustive(Reduction::Stateful | Reduction::Chosen) => {
             orders(Stateful::new(STATES_MAX, audit_one_in), explore)
         }
         Schedules::Fifo => Box::new(Fifo::new()),
         Schedules::Delays(delays) => orders(Delays::new(delays as usize, STATES_MAX), explore),
-        Schedules::Random { count, seed, .. } => Box::new(Random::new(seed, 0..count)),
+        Schedules::Random { count, seed, .. } => {
+            let (first, one_in) = assigned.draws;
+            Box::new(Random::one_in(one_in, seed, first..count))
+        }
     }
 }
 

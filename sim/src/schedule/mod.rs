@@ -29,7 +29,7 @@ pub use replay::{AfterTrace, Replay};
 
 use crate::exec::{ChoicePoint, MadeStep, Noted};
 use crate::explore::Causes;
-use crate::orders::Pick;
+use crate::orders::{Classes, Counts, Pick, Roots};
 use crate::verdict::Share;
 
 /// What picks choices, over one execution or many.
@@ -99,6 +99,11 @@ pub trait Strategy: Send {
         0
     }
 
+    /// Whether the execution that has ended belongs to another shard, and is not counted here.
+    fn is_elsewhere(&self) -> bool {
+        false
+    }
+
     /// What was done.
     fn tally(&self) -> Tally {
         Tally::default()
@@ -121,6 +126,9 @@ pub struct Tally {
     pub states: Option<u64>,
     /// Executions given up because what would have followed was covered already.
     pub covered: Option<u64>,
+    /// The roots of the search, the classes of its complete executions, and what was counted; where
+    /// executions stand for classes.
+    pub classed: Option<(Roots, Classes, Counts)>,
     /// Why the search is not complete although it came to its end, if so.
     pub short: Option<String>,
 }

@@ -133,6 +133,11 @@ pub trait Tells {
         true
     }
 
+    /// Whether the execution that has ended belongs to another shard.
+    fn is_elsewhere(&self) -> bool {
+        false
+    }
+
     /// What comes before what in the execution that has ended, and what identifies each event with
     /// what comes before it; if the execution is complete and stands for others.
     fn causes(&self) -> Option<(&Clocks, Vec<u128>)> {
@@ -146,8 +151,13 @@ impl Tells for Dpor<u64, Footprint> {
             engine: "dpor",
             classes: Some(self.classes().count),
             covered: Some(self.counts().covered),
+            classed: Some((self.roots(), *self.classes(), *self.counts())),
             ..Tally::default()
         }
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        self.ended() == Some(Ended::Elsewhere)
     }
 
     fn comes_before(&self, earlier: usize, later: usize) -> bool {
@@ -240,6 +250,10 @@ impl<E: Engine<u64, Footprint> + Tells + Send> Strategy for Orders<E> {
         let ends = self.starts[..self.events].iter().skip(1).copied().chain([self.steps]);
         let steps = self.starts[..self.events].iter().zip(ends).map(|(&start, end)| start..end);
         Some(Causes { clocks, steps: steps.collect(), keys })
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        self.engine.is_elsewhere()
     }
 
     fn tally(&self) -> Tally {

@@ -21,6 +21,8 @@ pub struct Random {
     first: u64,
     end: u64,
     next: u64,
+    /// Distance between two iterations.
+    step: u64,
     rng: ChaCha8Rng,
 }
 
@@ -31,14 +33,22 @@ impl Random {
     /// Executions `iterations` of the campaign `seed`.
     #[must_use]
     pub fn new(seed: u64, iterations: std::ops::Range<u64>) -> Self {
+        Self::one_in(1, seed, iterations)
+    }
+
+    /// Of these executions the first, and from there one in `step`.
+    #[must_use]
+    pub fn one_in(step: u64, seed: u64, iterations: std::ops::Range<u64>) -> Self {
+        assert!(step > 0, "iterations go on");
         let rng = ChaCha8Rng::seed_from_u64(seed);
-        Self { seed, first: iterations.start, end: iterations.end, next: iterations.start, rng }
+        let (first, end) = (iterations.start, iterations.end);
+        Self { seed, first, end, next: first, step, rng }
     }
 
     /// The iteration that runs now or ran last; none before the first.
     #[must_use]
     pub fn iteration(&self) -> Option<u64> {
-        (self.next > self.first).then(|| self.next - 1)
+        (self.next > self.first).then(|| self.next - self.step)
     }
 
     /// A number less than `count`, every one as likely as any other up to 2^-64.
@@ -55,7 +65,7 @@ impl Strategy for Random {
         }
         self.rng = ChaCha8Rng::seed_from_u64(self.seed);
         self.rng.set_stream(self.next);
-        self.next += 1;
+        self.next = self.next.saturating_add(self.step);
         true
     }
 
@@ -77,6 +87,7 @@ impl Strategy for Random {
     }
 
     fn progress(&self) -> Option<Share> {
-        Some(Share { part: self.next - self.first, whole: self.end - self.first })
+        let part = self.next.min(self.end).saturating_sub(self.first);
+        Some(Share { part, whole: self.end.saturating_sub(self.first) })
     }
 }
