@@ -1,19 +1,22 @@
-//! The wall clock, for the times in reports and for nothing else.
+//! The wall clock: for the times in reports, and for when a run has to end or is to be saved.
+#![expect(clippy::disallowed_types, reason = "results do not depend on it, but how long it takes")]
 
-#[expect(clippy::disallowed_types, reason = "reports say how long a run took")]
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A moment to measure from.
-#[expect(clippy::disallowed_types, reason = "reports say how long a run took")]
+#[derive(Clone, Copy)]
 pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {
-    #[expect(clippy::disallowed_types, reason = "reports say how long a run took")]
     pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
 
     pub(crate) fn seconds(&self) -> f64 {
-        self.0.elapsed().as_secs_f64()
+        self.elapsed().as_secs_f64()
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.elapsed()
     }
 }

@@ -5,7 +5,9 @@
 
 mod clock;
 mod failure;
+mod identity;
 mod image;
+mod merge;
 mod output;
 mod replay;
 mod run;
@@ -31,6 +33,8 @@ enum Verb {
     Run(run::Args),
     /// Replay one counterexample, step by step
     Replay(replay::Args),
+    /// Put the reports of all shards of a run together
+    Merge(merge::Args),
     /// Work with images in real files
     #[command(subcommand)]
     Image(image::Verb),
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         None => run::run(&run::Args::default()),
         Some(Verb::Run(args)) => run::run(&args),
         Some(Verb::Replay(args)) => replay::run(&args),
+        Some(Verb::Merge(args)) => merge::run(&args),
         Some(Verb::Image(verb)) => image::run(verb),
     });
     // The panic hook has printed what and where; here it only becomes an exit code of ours.

@@ -6,7 +6,9 @@
 //! times, which stand in `seconds` and on the last line of the text.
 
 pub mod json;
+mod merge;
 mod run;
 pub mod text;
 
-pub use run::{RunReport, ScenarioReport, Summary};
+pub use merge::{LEN_MAX, merge};
+pub use run::{RunReport, ScenarioReport, ShardHeader, Summary};

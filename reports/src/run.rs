@@ -27,8 +27,25 @@ pub struct ScenarioReport {
     pub result: ScenarioResult,
     /// Where the counterexample of each violation was written, in the order of the violations.
     pub counterexamples: Vec<Option<String>>,
+    /// What every shard of the run says of it, if this is one.
+    pub shard: Option<ShardHeader>,
     /// How long it took.
     pub seconds: f64,
+}
+
+/// Which shard of which run a scenario was explored in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShardHeader {
+    /// Which shard, from one.
+    pub index: u64,
+    /// Of how many.
+    pub count: u64,
+    /// The hash of the program.
+    pub binary: u128,
+    /// The hash of the scenario.
+    pub scenario: u128,
+    /// The hash of the options that make a difference.
+    pub options: u128,
 }
 
 /// Counts over all scenarios.

@@ -4,9 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use num_bigint::BigUint;
+use serde::{Deserialize, Serialize};
 
 use crate::disk::DiskSpec;
 use crate::exec::ReadyOrder;
+use crate::orders::{Classes, Roots};
 use crate::scenario::{Expect, Explore, Replay, Scenario};
 
 macro_rules! invariants {
@@ -180,6 +182,8 @@ pub struct ScheduleReach {
     /// Of the executions drawn at random, how many are the only one of their class: about the share of
     /// all executions that are of a class never drawn (Good and Turing).
     pub drawn_once: Option<Share>,
+    /// The sum of the signatures of these classes, modulo 2^128: equal if they are the same.
+    pub class_sum: Option<u128>,
     /// States of executions that were reached, each counted once, where the strategy tells them
     /// apart.
     pub states: Option<u64>,
@@ -190,8 +194,53 @@ pub struct ScheduleReach {
     pub footprints: Option<Share>,
     /// Pairs of independent steps that were run both ways, to see that they are.
     pub audited: u64,
+    /// The share of the search that is done, where it did not come to its end and that is known.
+    pub done: Option<Share>,
     /// Whether no execution within the bounds is missing.
     pub complete: bool,
+}
+
+/// How a search is divided among shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Division {
+    /// By the first steps of its executions.
+    Roots,
+    /// By the draws.
+    Draws,
+    /// Not at all: one shard explores it.
+    Whole,
+}
+
+/// What one shard says of its part of a search: the certificate from which the whole is put together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardReach {
+    /// Which shard, from zero.
+    pub index: u64,
+    /// Of how many.
+    pub count: u64,
+    /// How the search is divided.
+    pub division: Division,
+    /// Steps down to the roots.
+    pub depth: u64,
+    /// The roots of all shards.
+    pub roots: Roots,
+    /// Executions of its part that came to their end.
+    pub complete: u64,
+    /// Those given up because what would have followed was covered already.
+    pub covered: u64,
+    /// Steps of the search, those that only lead to the roots included.
+    pub steps: u64,
+    /// The classes of the complete executions.
+    pub classes: Classes,
+    /// Whether the part was explored to its end.
+    pub finished: bool,
+    /// Whether no execution of the part is missing.
+    pub schedules_complete: bool,
+    /// Whether no crash state of the part is missing.
+    pub crashes_complete: bool,
+    /// What is missing in the part, goals aside.
+    pub missing: Vec<String>,
 }
 
 /// So many of so many.
@@ -201,6 +250,22 @@ pub struct Share {
     pub part: u64,
     /// Of how many.
     pub whole: u64,
+}
+
+impl Share {
+    /// The same share of so many, rounded down; of nothing, all.
+    #[must_use]
+    pub fn of(self, parts: u64) -> u64 {
+        let part = u128::from(self.part.min(self.whole)) * u128::from(parts);
+        let of = part.checked_div(u128::from(self.whole)).unwrap_or(u128::from(parts));
+        u64::try_from(of).expect("at most the parts")
+    }
+
+    /// How many there are in all, roughly, if the share is so many; none if it is nothing.
+    #[must_use]
+    pub fn whole_of(self, part: u64) -> Option<u128> {
+        (u128::from(part) * u128::from(self.whole)).checked_div(u128::from(self.part))
+    }
 }
 
 /// Which crash states were seen.
@@ -260,6 +325,8 @@ pub struct ScenarioResult {
     pub incomplete: Vec<String>,
     /// Why the verdict is [`Verdict::HarnessBroken`].
     pub broken: Option<String>,
+    /// What the shard says of its part, if this is one.
+    pub shard: Option<ShardReach>,
 }
 
 impl ScenarioResult {
@@ -295,6 +362,7 @@ impl ScenarioResult {
             bounds: Vec::new(),
             incomplete: Vec::new(),
             broken: None,
+            shard: None,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::output;
 
 /// One `--format`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Format {
+pub(crate) struct Format {
     kind: Kind,
     /// Standard output if none.
     file: Option<PathBuf>,
@@ -43,7 +43,7 @@ impl FromStr for Format {
 }
 
 /// Writes the report in every format asked for; as text if none is.
-pub(super) fn emit(report: &RunReport, formats: &[Format]) -> Result<(), Failure> {
+pub(crate) fn emit(report: &RunReport, formats: &[Format]) -> Result<(), Failure> {
     let default = [Format { kind: Kind::Text, file: None }];
     for format in if formats.is_empty() { &default[..] } else { formats } {
         let rendered = match format.kind {

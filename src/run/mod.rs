@@ -1,13 +1,16 @@
 //! `plugpull run`: explores scenarios.
 
+mod budget;
 mod counterexample;
-mod format;
+pub(crate) mod format;
 mod progress;
 pub(crate) mod scenarios;
+mod shard;
 
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use plugpull_report::{RunReport, ScenarioReport};
 use plugpull_sim::explore::{self, RunOptions};
@@ -17,9 +20,11 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIter
 
 use crate::clock::Stopwatch;
 use crate::failure::Failure;
+use crate::identity;
 use format::Format;
 use progress::Bar;
 use scenarios::Loaded;
+use shard::Shard;
 
 /// Name and version, as reports carry them.
 const PROGRAM: &str = concat!("plugpull ", env!("CARGO_PKG_VERSION"));
@@ -45,9 +50,25 @@ pub(crate) struct Args {
     /// `stateful` what follows a state reached before [default: what the scenario says]
     #[arg(long, value_name = "ENGINE", value_parser = engine)]
     engine: Option<Reduction>,
+    /// End after so much time, such as `30s`, `10m` or `2h`, and say how far the searches are
+    #[arg(long, value_name = "TIME", value_parser = budget::time)]
+    budget: Option<Duration>,
+    /// Explore one of N shards of the run, counted from 1: the JSON reports of all are put together by
+    /// `plugpull merge`. Exhaustive searches are divided (by `dpor`, unless the scenario names another
+    /// engine), so are random ones; other scenarios are dealt in turn
+    #[arg(long, value_name = "I/N", conflicts_with = "cross_check")]
+    shard: Option<Shard>,
     /// Where to write counterexamples [default: plugpull-out]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+}
+
+impl Args {
+    /// Identifies the options that make a difference to results.
+    fn identity(&self) -> u128 {
+        let Self { seed, cross_check, engine, .. } = self;
+        identity::options(&format!("{seed:?} {cross_check} {engine:?}"))
+    }
 }
 
 fn engine(name: &str) -> Result<Reduction, String> {
@@ -57,32 +78,46 @@ fn engine(name: &str) -> Result<Reduction, String> {
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     let watch = Stopwatch::start();
     let scenarios = scenarios::load(&args.paths)?;
-    let options =
-        RunOptions { seed: args.seed, cross_check: args.cross_check, engine: args.engine };
+    let options = RunOptions {
+        seed: args.seed,
+        cross_check: args.cross_check,
+        engine: args.engine,
+        budget: args.budget.map(|time| budget::of(time, watch)),
+        part: None,
+    };
+    let headers = args.shard.map(|shard| shard.headers(&scenarios, args.identity())).transpose()?;
     let bar = Bar::new(scenarios.len());
     // More threads than scenarios would have nothing to do.
     let jobs = args.jobs.map(|jobs| jobs.get().min(scenarios.len()));
-    let results = explore_all(&scenarios, &options, &bar, jobs)?;
+    let options_of = |position| RunOptions {
+        part: args.shard.map(|shard| shard.part(position)),
+        ..options.clone()
+    };
+    let results = explore_all(&scenarios, &options_of, &bar, jobs)?;
     bar.finish();
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("plugpull-out"));
     let mut unwritten = None;
-    let mut report_one = |(loaded, (result, seconds)): (Loaded, (ScenarioResult, f64))| {
-        let mut explored = loaded.scenario.clone();
-        options.apply_to(&mut explored.explore);
-        let written = counterexample::write_all(&out, &loaded.path, &explored, &result);
-        ScenarioReport {
-            counterexamples: written.unwrap_or_else(|failure| {
-                unwritten.get_or_insert(failure);
-                vec![None; result.violations.len()]
-            }),
-            path: loaded.path,
-            claim: loaded.scenario.claim,
-            expect: loaded.scenario.expect,
-            result,
-            seconds,
-        }
-    };
-    let reports = scenarios.into_iter().zip(results).map(&mut report_one).collect();
+    let mut report_one =
+        |position: usize, loaded: Loaded, (result, seconds): (ScenarioResult, f64)| {
+            let mut explored = loaded.scenario.clone();
+            options_of(position).apply_to(&mut explored.explore);
+            let written = counterexample::write_all(&out, &loaded.path, &explored, &result);
+            ScenarioReport {
+                counterexamples: written.unwrap_or_else(|failure| {
+                    unwritten.get_or_insert(failure);
+                    vec![None; result.violations.len()]
+                }),
+                path: loaded.path,
+                claim: loaded.scenario.claim,
+                expect: loaded.scenario.expect,
+                result,
+                shard: headers.as_ref().map(|headers| headers[position]),
+                seconds,
+            }
+        };
+    let explored = scenarios.into_iter().zip(results).enumerate();
+    let reports =
+        explored.map(|(position, (loaded, result))| report_one(position, loaded, result)).collect();
     let report =
         RunReport { program: PROGRAM.to_owned(), scenarios: reports, seconds: watch.seconds() };
     format::emit(&report, &args.formats)?;
@@ -93,7 +128,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
 /// Result and duration of every scenario, in input order.
 fn explore_all(
     scenarios: &[Loaded],
-    options: &RunOptions,
+    options_of: &(dyn Fn(usize) -> RunOptions + Sync),
     bar: &Bar,
     jobs: Option<usize>,
 ) -> Result<Vec<(ScenarioResult, f64)>, Failure> {
@@ -106,9 +141,10 @@ fn explore_all(
             .par_iter()
             // No batches: a long scenario must not hold up others behind it.
             .with_max_len(1)
-            .map(|loaded| {
+            .enumerate()
+            .map(|(position, loaded)| {
                 let watch = Stopwatch::start();
-                let result = explore_one(&loaded.scenario, options, bar);
+                let result = explore_one(&loaded.scenario, &options_of(position), bar);
                 bar.scenario_done();
                 (result, watch.seconds())
             })

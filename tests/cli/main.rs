@@ -3,6 +3,7 @@
 mod hostile;
 mod image;
 mod run;
+mod shards;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -198,3 +198,25 @@ fn json_is_the_same_with_any_number_of_jobs() {
     assert_eq!(document["summary"]["planted_found"], 1);
     assert_eq!(scenarios[1]["crashes"]["certificate"], true);
 }
+
+/// Five clients: too many orders for any test.
+fn endless() -> String {
+    let client = "[[client]]\nops = [\"write 0 512\", \"flush\"]\n";
+    HOLDS.replace(client, &client.repeat(5)).replace("\"exhaustive\"", "{ exhaustive = \"dpor\" }")
+}
+
+#[test]
+fn a_budget_ends_the_run_and_says_how_far_it_was() {
+    let place = Place::new();
+    place.file("a.toml", endless()).file("b.toml", endless());
+    let none = "the time budget ended before the search began";
+    place.run("run a.toml --budget 0s").exits(3).says(none);
+    place.run("run a.toml --budget 300ms").exits(3).says("incomplete: the time budget ended: ");
+    let ran = place.run("run a.toml b.toml --jobs 1 --budget 300ms --format json").exits(3);
+    let document: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let [first, second] = document["scenarios"].as_array().unwrap().as_slice() else { panic!() };
+    let done = first["schedules"]["done"].as_f64().unwrap();
+    assert!((0.0..1.0).contains(&done), "{done}");
+    assert_eq!(second["incomplete"][0], none);
+    place.run("run a.toml --budget soon").exits(2).complains("expected a time such as 30s");
+}

@@ -43,10 +43,12 @@ fn explored(scenario: &Scenario) -> ScenarioResult {
             classes: Some(100),
             more_classes: false,
             drawn_once: None,
+            class_sum: Some(1 << 100),
             states: None,
             covered: Some(23),
             footprints: Some(Share { part: 1, whole: 3 }),
             audited: 4,
+            done: None,
             complete: true,
         },
         crashes: CrashReach {
@@ -92,6 +94,7 @@ fn report(path: &str, scenario: &Scenario, result: ScenarioResult) -> ScenarioRe
         expect: scenario.expect.clone(),
         counterexamples: (0..result.violations.len()).map(counterexample).collect(),
         result,
+        shard: None,
         seconds: 0.1234567,
     }
 }

@@ -71,7 +71,7 @@ impl Search<'_> {
         let search = Search::new(&plan, &mut cuts).at_step(step);
         let replay = Replay::new(found.trace.clone(), AfterTrace::Fifo);
         let mut strategy: Box<dyn Strategy> = Box::new(replay);
-        let outcome = search.run(&mut strategy, &mut |_, _| ());
+        let outcome = search.run(&mut strategy, &mut |_, _| ControlFlow::Continue(()));
         let same = |found: &Found| found.finding.invariant == invariant && !found.cuts.is_empty();
         outcome.found.into_iter().find(same)
     }

@@ -6,12 +6,13 @@
 //! and to the same named events.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use crate::exec::{Noted, WorldOptions};
 use crate::explore::cuts::Cuts;
 use crate::explore::plan::Plan;
 use crate::explore::search::Search;
-use crate::explore::strategy::strategy;
+use crate::explore::strategy::{Assigned, strategy};
 use crate::scenario::{Explore, Reduction, Schedules};
 
 /// Most executions of a search that is small enough for plain search.
@@ -41,7 +42,9 @@ pub(super) fn disagreement(
         let plan = Plan { world, wanted: None, ..plan.clone() };
         let mut cuts = fresh();
         let search = Search::new(&plan, &mut cuts).at_every_step().collecting(EXECUTIONS_MAX);
-        let outcome = search.run(&mut strategy(&explore, 1), &mut |_, _| ());
+        let outcome = search.run(&mut strategy(&explore, 1, &Assigned::default()), &mut |_, _| {
+            ControlFlow::Continue(())
+        });
         match outcome.broken {
             Some(why) => Err(format!("{} search: {why}", name(reduction))),
             None => Ok(outcome.finished.then_some(outcome.reached).flatten()),

@@ -23,6 +23,7 @@ use plugpull_engine::ByteRange;
 use crate::crash::direct::combined_key;
 use crate::crash::{Assignment, BruteForce, LazyDisks, Path, Unreadable, Watch};
 use crate::disk::{CrashSpace, Image, Undecided};
+use crate::explore::budget::{Budget, Spent};
 use crate::explore::cross_check::Observed;
 use crate::explore::found::Cut;
 use crate::explore::later::LaterSession;
@@ -196,6 +197,10 @@ pub(crate) struct Cuts {
     pub(super) repeated_in_vain: usize,
     /// How many power cuts of the script were taken, one inside the other.
     pub(crate) scripted: usize,
+    /// What may still be done.
+    budget: Option<Budget>,
+    /// Whether that was overrun, and something was given up in the middle.
+    pub(crate) gave_up: bool,
     /// Why a script cannot be followed.
     pub(crate) misfit: Option<String>,
     /// Why nothing that was found can be trusted.
@@ -224,11 +229,25 @@ impl Cuts {
             only_observes: false,
             told: BTreeSet::new(),
             repeated_in_vain: 0,
+            budget: None,
+            gave_up: false,
             misfit: None,
             broken: None,
             counts: Counts::default(),
             events: BTreeSet::new(),
         }
+    }
+
+    /// The same, given up once a budget is overrun.
+    pub(crate) fn within(self, budget: Option<Budget>) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// Goes on unless the budget is overrun. What makes a counterexample of something found has none.
+    pub(super) fn go_on_within_budget(&mut self) -> ControlFlow<()> {
+        let overrun = |budget: &Budget| budget.spent() == Spent::Overrun;
+        self.gave_up |= self.budget.as_ref().is_some_and(overrun);
+        if self.gave_up { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// The same with nothing visited yet.

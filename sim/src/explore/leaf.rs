@@ -38,6 +38,9 @@ impl Cuts {
         path: Path,
         report: Report<'_>,
     ) -> ControlFlow<(), Way> {
+        if self.go_on_within_budget().is_break() {
+            return ControlFlow::Break(());
+        }
         self.counts.recoveries += 1;
         let reach = point.reach;
         let goes_on = reach.recovery_cuts > 0 || reach.sessions_done < self.later.len();

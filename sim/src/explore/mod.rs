@@ -14,6 +14,7 @@ mod again;
 mod agreement;
 mod answers;
 mod audit;
+mod budget;
 mod concrete;
 mod counterexample;
 mod cross_check;
@@ -26,6 +27,7 @@ mod images;
 mod later;
 mod latest;
 mod leaf;
+mod part;
 mod plan;
 mod report;
 mod script;
@@ -35,6 +37,7 @@ mod strategy;
 mod visited;
 mod ways;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::crash::BruteForce;
@@ -43,23 +46,25 @@ use crate::explore::cuts::{Cuts, Method};
 use crate::explore::plan::Plan;
 use crate::explore::script::Script;
 use crate::explore::search::{Outcome, Search};
-use crate::explore::strategy::strategy;
+use crate::explore::strategy::{Assigned, strategy};
 use crate::scenario::{
     Crashes, Explore, Reduction, Replay as Way, Scenario, Schedules, SystemSpec,
 };
 use crate::schedule::{AfterTrace, Replay, Strategy};
 use crate::system::System;
 use crate::system::fvd::FvdSystem;
-use crate::verdict::{ScenarioResult, Violation};
+use crate::verdict::{ScenarioResult, Share, Violation};
 
+pub use budget::{Budget, Spent};
 pub use exploration::Exploration;
 pub use frontiers::Causes;
+pub use part::Part;
 
 /// Of so many pairs of independent steps, and of so many states met again, one is looked at.
 const AUDIT_ONE_IN: u64 = 256;
 
 /// What is asked of a search besides the scenario.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct RunOptions {
     /// Starts every random part here instead of where the scenario says.
     pub seed: Option<u64>,
@@ -68,6 +73,10 @@ pub struct RunOptions {
     pub cross_check: bool,
     /// The engine of every exhaustive search, instead of what the scenario says.
     pub engine: Option<Reduction>,
+    /// What the search may take; without end if none.
+    pub budget: Option<Budget>,
+    /// Which part of the work, if this is a shard of a run.
+    pub part: Option<Part>,
 }
 
 impl RunOptions {
@@ -81,6 +90,14 @@ impl RunOptions {
         {
             *reduction = engine;
         }
+        if self.part.is_some() {
+            Part::apply_to(explore);
+        }
+    }
+
+    /// Whether the search has to end.
+    fn is_spent(&self) -> bool {
+        self.budget.as_ref().is_some_and(|budget| budget.spent() > Spent::Partly)
     }
 }
 
@@ -91,6 +108,8 @@ pub struct Progress {
     pub executions: u64,
     /// Recoveries run.
     pub recoveries: u64,
+    /// The share of the search that is done, where that is known.
+    pub share: Option<Share>,
 }
 
 /// How a replay ended.
@@ -226,6 +245,13 @@ pub fn run_system(
         Ok(plan) => plan,
         Err(why) => return report::unfit(&**system, &exploration, why),
     };
+    let schedules = exploration.explore.schedules;
+    if let Some(part) = options.part.filter(|part| part.has_nothing_of(schedules)) {
+        return report::elsewhere(&**system, &exploration, part);
+    }
+    if options.is_spent() {
+        return report::never_begun(&**system, &exploration, options.part);
+    }
     run_plan(&plan, &exploration, options, progress)
 }
 
@@ -237,27 +263,37 @@ fn run_plan(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> ScenarioResult {
     let explore = &exploration.explore;
-    let cuts = || Cuts::new(Arc::clone(&plan.system), method(explore), plan.later.clone());
-    let mut tick = |outcome: &Outcome, cuts: &Cuts| {
-        progress(Progress { executions: outcome.executions, recoveries: cuts.counts.recoveries });
+    let cuts = || {
+        let cuts = Cuts::new(Arc::clone(&plan.system), method(explore), plan.later.clone());
+        cuts.within(options.budget.clone())
     };
+    let mut tick = |search: &Search<'_>, strategy: &dyn Strategy| {
+        progress(search.progress(strategy));
+        if options.is_spent() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let part = options.part;
+    let assigned = part.map_or_else(Assigned::default, |part| part.assigned(explore, plan, &cuts));
     let mut seen = cuts();
     seen.cross_checks = options.cross_check;
     let audit = if options.cross_check { 1 } else { AUDIT_ONE_IN };
     let search = Search::new(plan, &mut seen).often_enough_for(explore).auditing(audit);
-    let mut outcome = search.run(&mut strategy(explore, audit), &mut tick);
-    if outcome.has_only_others_than(plan.wanted) && !seen.at_every_step && seen.broken.is_none() {
+    let mut outcome = search.run(&mut strategy(explore, audit, &assigned), &mut tick);
+    if outcome.has_only_others_than(plan.wanted)
+        && !outcome.stopped
+        && !seen.at_every_step
+        && seen.broken.is_none()
+    {
         seen = cuts();
         let search = Search::new(plan, &mut seen).at_every_step();
-        outcome = search.run(&mut strategy(explore, audit), &mut tick);
+        outcome = search.run(&mut strategy(explore, audit, &assigned), &mut tick);
     }
-    if options.cross_check && outcome.broken.is_none() {
+    if options.cross_check && outcome.broken.is_none() && !outcome.stopped {
         outcome.broken = compare_with_every_step(explore, plan, &outcome);
         if matches!(explore.schedules, Schedules::Exhaustive(_)) && outcome.found.is_empty() {
             outcome.broken = outcome.broken.or_else(|| disagreement(explore, plan, &cuts));
         }
     }
-    report::result(plan, exploration, outcome, seen)
+    report::result(plan, exploration, outcome, seen, part.map(|part| (part, &assigned)))
 }
 
 /// Takes the way to a violation of a system again; every step is told to `step`, one line each. The
@@ -282,7 +318,7 @@ pub fn replay_system(
     let mut strategy: Box<dyn Strategy> =
         Box::new(Replay::new(way.trace.clone(), AfterTrace::Fifo));
     let search = Search::new(&plan, &mut cuts).at_every_step().telling(step);
-    let outcome = search.run(&mut strategy, &mut |_, _| ());
+    let outcome = search.run(&mut strategy, &mut |_, _| ControlFlow::Continue(()));
     if let Some(why) = outcome.broken.or(cuts.misfit.take()).or(cuts.broken.take()) {
         return ReplayEnd::Diverged(why);
     }
@@ -330,7 +366,10 @@ fn system(scenario: &Scenario, exploration: &Exploration) -> Result<Arc<dyn Syst
 fn compare_with_every_step(explore: &Explore, plan: &Plan, outcome: &Outcome) -> Option<String> {
     let mut cuts = Cuts::new(Arc::clone(&plan.system), method(explore), plan.later.clone());
     let search = Search::new(plan, &mut cuts).at_every_step();
-    let reference = search.run(&mut strategy(explore, AUDIT_ONE_IN), &mut |_, _| ());
+    let reference = search
+        .run(&mut strategy(explore, AUDIT_ONE_IN, &Assigned::default()), &mut |_, _| {
+            ControlFlow::Continue(())
+        });
     let broken = |outcome: &Outcome| match plan.wanted {
         Some(wanted) => outcome.found.iter().any(|found| found.finding.invariant == wanted),
         None => !outcome.found.is_empty(),

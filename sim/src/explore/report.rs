@@ -5,17 +5,55 @@ use crate::exec::ReadyOrder;
 use crate::explore::counterexample;
 use crate::explore::cuts::Cuts;
 use crate::explore::exploration::Exploration;
+use crate::explore::part::Part;
 use crate::explore::plan::Plan;
 use crate::explore::search::Outcome;
+use crate::explore::strategy::Assigned;
 use crate::scenario::{Crashes, Draw, Explore, Schedules};
 use crate::system::System;
-use crate::verdict::{CrashReach, Goals, ScenarioResult, ScheduleReach, Verdict};
+use crate::verdict::{CrashReach, Goals, ScenarioResult, ScheduleReach, ShardReach, Verdict};
 
 /// The result if a system and what is asked of it do not fit together.
 pub(super) fn unfit(system: &dyn System, exploration: &Exploration, why: String) -> ScenarioResult {
     ScenarioResult {
         verdict: Verdict::HarnessBroken,
         broken: Some(format!("the exploration does not fit the system: {why}")),
+        ..nothing_seen(system, exploration)
+    }
+}
+
+/// The result of a search that another shard explores.
+pub(super) fn elsewhere(
+    system: &dyn System,
+    exploration: &Exploration,
+    part: Part,
+) -> ScenarioResult {
+    let schedules = exploration.explore.schedules;
+    let (assigned, outcome) = (Assigned::default(), Outcome::default());
+    let nothing = nothing_seen(system, exploration);
+    ScenarioResult {
+        schedules: ScheduleReach {
+            strategy: strategy_name(schedules).to_owned(),
+            ..ScheduleReach::default()
+        },
+        incomplete: vec![format!("explored by shard {} of {}", part.owner() + 1, part.count)],
+        shard: Some(part.reach(schedules, &assigned, &outcome, Vec::new())),
+        ..nothing
+    }
+}
+
+/// The result of a search whose budget was spent before it began.
+pub(super) fn never_begun(
+    system: &dyn System,
+    exploration: &Exploration,
+    part: Option<Part>,
+) -> ScenarioResult {
+    let why = vec!["the time budget ended before the search began".to_owned()];
+    let (assigned, outcome) = (Assigned::default(), Outcome::default());
+    let schedules = exploration.explore.schedules;
+    ScenarioResult {
+        shard: part.map(|part| part.reach(schedules, &assigned, &outcome, why.clone())),
+        incomplete: why,
         ..nothing_seen(system, exploration)
     }
 }
@@ -30,6 +68,7 @@ pub(super) fn result(
     exploration: &Exploration,
     mut outcome: Outcome,
     mut cuts: Cuts,
+    part: Option<(Part, &Assigned)>,
 ) -> ScenarioResult {
     let system = &*plan.system;
     let (explore, expect) = (&exploration.explore, &exploration.expect);
@@ -38,7 +77,22 @@ pub(super) fn result(
     let (met, unmet): (Vec<String>, Vec<String>) =
         expect.reach.iter().cloned().partition(|goal| events.contains(goal.as_str()));
     outcome.broken = outcome.broken.or(cuts.broken.take());
-    let incomplete = shortfalls(explore, &outcome, &cuts, &unmet);
+    let missing = shortfalls(explore, &outcome, &cuts);
+    let divided = part.is_some_and(|(part, _)| part.divides(explore.schedules));
+    let this_shard = part.filter(|_| divided).map(|(part, _)| part.to_string());
+    let goals = unmet.iter().map(|goal| format!("goal not met: {goal}"));
+    let incomplete: Vec<String> =
+        this_shard.into_iter().chain(missing.iter().cloned()).chain(goals).collect();
+    let schedules_complete = outcome.finished
+        && outcome.capped == 0
+        && outcome.tally.short.is_none()
+        && !matches!(explore.schedules, Schedules::Random { .. });
+    let crashes = crash_reach(explore, &cuts, outcome.finished, outcome.capped);
+    let shard = part.map(|(part, assigned)| ShardReach {
+        schedules_complete,
+        crashes_complete: crashes.complete,
+        ..part.reach(explore.schedules, assigned, &outcome, missing)
+    });
     let verdict = if outcome.broken.is_some() {
         Verdict::HarnessBroken
     } else if !outcome.found.is_empty() {
@@ -59,20 +113,20 @@ pub(super) fn result(
             classes: outcome.tally.classes,
             more_classes: outcome.tally.more_classes,
             drawn_once: outcome.tally.drawn_once.filter(|share| share.whole > 0),
+            class_sum: outcome.tally.classed.map(|(_, classes, _)| classes.sum),
             states: outcome.tally.states,
             covered: outcome.tally.covered,
             footprints: (outcome.footprints.whole > 0).then_some(outcome.footprints),
             audited: outcome.audited,
-            complete: outcome.finished
-                && outcome.capped == 0
-                && outcome.tally.short.is_none()
-                && !matches!(explore.schedules, Schedules::Random { .. }),
+            done: outcome.share.filter(|_| !outcome.finished),
+            complete: schedules_complete && !divided,
         },
-        crashes: crash_reach(explore, &cuts, outcome.finished, outcome.capped),
+        crashes: CrashReach { complete: crashes.complete && !divided, ..crashes },
         goals: Goals { met, unmet },
         bounds: bounds(explore, plan),
         incomplete,
         broken: outcome.broken,
+        shard,
         ..nothing_seen(system, exploration)
     }
 }
@@ -97,8 +151,8 @@ fn crash_reach(explore: &Explore, cuts: &Cuts, finished: bool, capped: u64) -> C
     }
 }
 
-/// Why nothing can be claimed beyond what was seen.
-fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts, unmet: &[String]) -> Vec<String> {
+/// Why nothing can be claimed beyond what was seen, goals aside.
+fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts) -> Vec<String> {
     let mut reasons = Vec::new();
     if let Schedules::Random { count, seed, by } = explore.schedules {
         let first = if by == Draw::Walk { "" } else { ", after one first in, first out" };
@@ -113,6 +167,9 @@ fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts, unmet: &[String
              and where requests end as late as they can",
             outcome.wide
         ));
+    }
+    if outcome.stopped {
+        reasons.push(stopped(outcome));
     }
     reasons.extend(outcome.tally.short.clone());
     let counts = &cuts.counts;
@@ -139,8 +196,19 @@ fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts, unmet: &[String
     if cuts.gave_up_on_repetitions() {
         reasons.push("F-REPLAY was looked for on images in vain, and then not any more".to_owned());
     }
-    reasons.extend(unmet.iter().map(|goal| format!("goal not met: {goal}")));
     reasons
+}
+
+/// How far the search was when it was told to end.
+fn stopped(outcome: &Outcome) -> String {
+    let mut text = "the time budget ended".to_owned();
+    if let Some(share) = outcome.share {
+        text += &format!(": {} % of the search done", share.of(100));
+        if let Some(estimate) = share.whole_of(outcome.executions) {
+            text += &format!(", about {estimate} executions in all");
+        }
+    }
+    text
 }
 
 /// What "everything" is relative to.

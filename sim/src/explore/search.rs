@@ -18,6 +18,7 @@ use std::ops::ControlFlow;
 use crate::crash::Unreadable;
 use crate::disk::CrashSpace;
 use crate::exec::{Label, Noted, Step};
+use crate::explore::Progress;
 use crate::explore::agreement::Reached;
 use crate::explore::audit::Audit;
 use crate::explore::cuts::{Cuts, Point, Reach, Violation};
@@ -48,6 +49,10 @@ pub(crate) struct Outcome {
     pub(crate) footprints: Share,
     /// Whether the strategy came to its own end.
     pub(crate) finished: bool,
+    /// Whether the search was told to end.
+    pub(crate) stopped: bool,
+    /// The share of the search that is done, where that is known.
+    pub(crate) share: Option<Share>,
     /// The first violation of each invariant, in the order of discovery.
     pub(crate) found: Vec<Found>,
     pub(crate) events: BTreeSet<&'static str>,
@@ -147,12 +152,21 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Runs executions until the strategy ends or a violation ends the search; `tick` is called
-    /// after each.
+    /// How far it is.
+    pub(super) fn progress(&self, strategy: &dyn Strategy) -> Progress {
+        Progress {
+            executions: self.outcome.executions,
+            recoveries: self.cuts.counts.recoveries,
+            share: strategy.progress(),
+        }
+    }
+
+    /// Runs executions until the strategy ends or a violation ends the search. `tick` is called after
+    /// each, and says whether to go on.
     pub(crate) fn run(
         mut self,
         strategy: &mut Box<dyn Strategy>,
-        tick: &mut dyn FnMut(&Outcome, &Cuts),
+        tick: &mut dyn FnMut(&Self, &dyn Strategy) -> ControlFlow<()>,
     ) -> Outcome {
         loop {
             if self.outcome.executions == self.executions_max {
@@ -162,16 +176,36 @@ impl<'a> Search<'a> {
                 self.outcome.finished = true;
                 break;
             }
+            let before = self.counted();
             self.outcome.executions += 1;
             let ended = self.execution(strategy);
-            tick(&self.outcome, self.cuts);
+            if ended.is_continue() && strategy.is_elsewhere() {
+                self.uncount(before);
+            }
+            let told = tick(&self, &**strategy);
             if ended.is_break() || self.outcome.broken.is_some() {
                 break;
             }
+            if told.is_break() {
+                self.outcome.stopped = true;
+                break;
+            }
         }
+        self.outcome.stopped |= self.cuts.gave_up;
+        self.outcome.share = strategy.progress();
         self.outcome.tally = strategy.tally();
         self.outcome.audited = self.audit.map_or(0, |audit| audit.pairs);
         self.outcome
+    }
+
+    /// What is counted of every execution.
+    fn counted(&self) -> (u64, u64, Share) {
+        (self.outcome.executions, self.outcome.capped, self.outcome.footprints)
+    }
+
+    /// The last execution belongs to somebody else.
+    fn uncount(&mut self, before: (u64, u64, Share)) {
+        (self.outcome.executions, self.outcome.capped, self.outcome.footprints) = before;
     }
 
     fn execution(&mut self, strategy: &mut Box<dyn Strategy>) -> ControlFlow<()> {
@@ -191,6 +225,9 @@ impl<'a> Search<'a> {
         if let Err(divergence) = strategy.end() {
             self.diverged(&divergence);
             return ControlFlow::Break(());
+        }
+        if strategy.is_elsewhere() {
+            return ControlFlow::Continue(());
         }
         self.audit(&execution)?;
         match strategy.causes() {

@@ -146,7 +146,8 @@ impl Cuts {
 #[cfg(test)]
 mod tests {
     use crate::explore::search::Search;
-    use crate::explore::{Exploration, method, plan::Plan, report, strategy, system};
+    use crate::explore::strategy::{Assigned, strategy};
+    use crate::explore::{Exploration, method, plan::Plan, report, system};
     use crate::scenario::Scenario;
     use crate::verdict::{ScenarioResult, Verdict};
 
@@ -180,8 +181,11 @@ verdict = "holds"
         let explore = &exploration.explore;
         let mut cuts = Cuts::new(system, method(explore), plan.later.clone());
         cuts.states_of = states_of;
-        let outcome = Search::new(&plan, &mut cuts).run(&mut strategy(explore, 0), &mut |_, _| ());
-        report::result(&plan, &exploration, outcome, cuts)
+        let outcome = Search::new(&plan, &mut cuts)
+            .run(&mut strategy(explore, 0, &Assigned::default()), &mut |_, _| {
+                ControlFlow::Continue(())
+            });
+        report::result(&plan, &exploration, outcome, cuts, None)
     }
 
     #[test]

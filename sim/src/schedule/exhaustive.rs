@@ -1,7 +1,8 @@
 //! Every choice, depth first, by running again.
 
-use super::{Divergence, Mismatch, Progress, Strategy};
+use super::{Divergence, Mismatch, Strategy};
 use crate::exec::{ChoiceKind, ChoicePoint, Label};
+use crate::verdict::Share;
 
 /// Takes every option of every choice, depth first.
 ///
@@ -103,7 +104,7 @@ impl Strategy for Exhaustive {
 
     /// The share of the tree to the left of the current path, each choice's options weighing the
     /// same.
-    fn progress(&self) -> Option<Progress> {
+    fn progress(&self) -> Option<Share> {
         const WHOLE: u64 = 1 << 62;
         let mut weight = u128::from(WHOLE);
         let mut done = 0;
@@ -114,7 +115,7 @@ impl Strategy for Exhaustive {
         if self.path.is_empty() && self.executions > 0 {
             done = u128::from(WHOLE);
         }
-        Some(Progress { done: u64::try_from(done).expect("at most the whole"), of: WHOLE })
+        Some(Share { part: u64::try_from(done).expect("at most the whole"), whole: WHOLE })
     }
 }
 

@@ -29,7 +29,7 @@ pub use replay::{AfterTrace, Replay};
 
 use crate::exec::{ChoicePoint, MadeStep, Noted};
 use crate::explore::Causes;
-use crate::orders::Pick;
+use crate::orders::{Classes, Counts, Pick, Roots};
 use crate::verdict::Share;
 
 /// What picks choices, over one execution or many.
@@ -104,13 +104,18 @@ pub trait Strategy: Send {
         0
     }
 
+    /// Whether the execution that has ended belongs to another shard, and is not counted here.
+    fn is_elsewhere(&self) -> bool {
+        false
+    }
+
     /// What was done.
     fn tally(&self) -> Tally {
         Tally::default()
     }
 
-    /// How much of the search is done, where that is known.
-    fn progress(&self) -> Option<Progress> {
+    /// The share of the search that is done, where that is known.
+    fn progress(&self) -> Option<Share> {
         None
     }
 }
@@ -130,15 +135,9 @@ pub struct Tally {
     pub states: Option<u64>,
     /// Executions given up because what would have followed was covered already.
     pub covered: Option<u64>,
+    /// The roots of the search, the classes of its complete executions, and what was counted; where
+    /// executions stand for classes.
+    pub classed: Option<(Roots, Classes, Counts)>,
     /// Why the search is not complete although it came to its end, if so.
     pub short: Option<String>,
-}
-
-/// A share of a search, between 0 and 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Parts done.
-    pub done: u64,
-    /// Parts in all.
-    pub of: u64,
 }

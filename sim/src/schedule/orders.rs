@@ -6,7 +6,7 @@
 //! With [`ReadyOrder::MacroStep`](crate::exec::ReadyOrder::MacroStep) a completion and all that runs
 //! before the next one are a single event: nothing can come in between.
 
-use super::{Divergence, Mismatch, Progress, Strategy, Tally};
+use super::{Divergence, Mismatch, Strategy, Tally};
 use crate::exec::{ChoicePoint, Enablers, Footprint, Label, MadeStep, Noted};
 use crate::explore::Causes;
 use crate::orders::{
@@ -156,6 +156,11 @@ pub trait Tells {
         true
     }
 
+    /// Whether the execution that has ended belongs to another shard.
+    fn is_elsewhere(&self) -> bool {
+        false
+    }
+
     /// What comes before what in the execution that has ended, and what identifies each event with
     /// what comes before it; if the execution is complete and stands for others.
     fn causes(&self) -> Option<(&Clocks, Vec<u128>)> {
@@ -169,8 +174,13 @@ impl Tells for Dpor<u64, Footprint> {
             engine: "dpor",
             classes: Some(self.classes().count),
             covered: Some(self.counts().covered),
+            classed: Some((self.roots(), *self.classes(), *self.counts())),
             ..Tally::default()
         }
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        self.ended() == Some(Ended::Elsewhere)
     }
 
     fn stands_for_others(&self) -> bool {
@@ -296,6 +306,10 @@ impl<E: Engine<u64, Footprint> + Tells + Send> Strategy for Orders<E> {
         Some(Causes { clocks, steps: steps.collect(), keys })
     }
 
+    fn is_elsewhere(&self) -> bool {
+        self.engine.is_elsewhere()
+    }
+
     fn tally(&self) -> Tally {
         self.engine.tally()
     }
@@ -304,8 +318,8 @@ impl<E: Engine<u64, Footprint> + Tells + Send> Strategy for Orders<E> {
         self.starts.get(self.engine.first_new_step()).copied().unwrap_or(0)
     }
 
-    fn progress(&self) -> Option<Progress> {
-        self.engine.progress().map(|done| Progress { done, of: 1 << 62 })
+    fn progress(&self) -> Option<Share> {
+        self.engine.progress().map(|part| Share { part, whole: 1 << 62 })
     }
 }
 

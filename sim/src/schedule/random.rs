@@ -1,8 +1,9 @@
 //! Seeded random choices, one independent stream per execution.
 
-use super::{Divergence, Progress, Strategy};
+use super::{Divergence, Strategy};
 use crate::exec::ChoicePoint;
 use crate::orders::Draws;
+use crate::verdict::Share;
 
 /// Takes a random option everywhere.
 ///
@@ -17,6 +18,8 @@ pub struct Random {
     first: u64,
     end: u64,
     next: u64,
+    /// Distance between two iterations.
+    step: u64,
     draws: Draws,
 }
 
@@ -24,14 +27,21 @@ impl Random {
     /// Executions `iterations` of the campaign `seed`.
     #[must_use]
     pub fn new(seed: u64, iterations: std::ops::Range<u64>) -> Self {
+        Self::one_in(1, seed, iterations)
+    }
+
+    /// Of these executions the first, and from there one in `step`.
+    #[must_use]
+    pub fn one_in(step: u64, seed: u64, iterations: std::ops::Range<u64>) -> Self {
+        assert!(step > 0, "iterations go on");
         let (first, end) = (iterations.start, iterations.end);
-        Self { seed, first, end, next: first, draws: Draws::new(seed, first) }
+        Self { seed, first, end, next: first, step, draws: Draws::new(seed, first) }
     }
 
     /// The iteration that runs now or ran last; none before the first.
     #[must_use]
     pub fn iteration(&self) -> Option<u64> {
-        (self.next > self.first).then(|| self.next - 1)
+        (self.next > self.first).then(|| self.next - self.step)
     }
 }
 
@@ -41,7 +51,7 @@ impl Strategy for Random {
             return false;
         }
         self.draws = Draws::new(self.seed, self.next);
-        self.next += 1;
+        self.next = self.next.saturating_add(self.step);
         true
     }
 
@@ -62,7 +72,8 @@ impl Strategy for Random {
         Ok(())
     }
 
-    fn progress(&self) -> Option<Progress> {
-        Some(Progress { done: self.next - self.first, of: self.end - self.first })
+    fn progress(&self) -> Option<Share> {
+        let part = self.next.min(self.end).saturating_sub(self.first);
+        Some(Share { part, whole: self.end.saturating_sub(self.first) })
     }
 }

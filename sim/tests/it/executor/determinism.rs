@@ -4,8 +4,9 @@ use futures_util::future::join;
 use plugpull_engine::WriteFlags;
 use plugpull_sim::exec::{ChoiceKind, Step, Trace, World, WorldOptions};
 use plugpull_sim::schedule::{
-    AfterTrace, Divergence, Exhaustive, Fifo, Mismatch, Progress, Random, Replay, Strategy,
+    AfterTrace, Divergence, Exhaustive, Fifo, Mismatch, Random, Replay, Strategy,
 };
+use plugpull_sim::verdict::Share;
 
 use super::{ANY, MACRO_STEP, run, world, write};
 
@@ -84,7 +85,7 @@ fn an_iteration_of_a_campaign_can_be_run_alone() {
 fn the_first_new_step_is_where_an_execution_leaves_the_one_before() {
     let mut strategy: Box<dyn Strategy> = Box::new(Exhaustive::new());
     let mut before: Vec<u64> = Vec::new();
-    let mut progress = Progress { done: 0, of: 1 };
+    let mut progress = Share { part: 0, whole: 1 };
     for execution in 0..1000 {
         assert!(strategy.begin());
         let mut world = busy(WorldOptions { ready: MACRO_STEP.ready, ..BUSY });
@@ -98,7 +99,10 @@ fn the_first_new_step_is_where_an_execution_leaves_the_one_before() {
             assert_eq!(pasts[..first_new], before[..first_new]);
             assert_ne!(pasts[first_new], before[first_new]);
             let now = strategy.progress().unwrap();
-            assert!(now.done >= progress.done && now.done < now.of, "{now:?} after {progress:?}");
+            assert!(
+                now.part >= progress.part && now.part < now.whole,
+                "{now:?} after {progress:?}"
+            );
             progress = now;
         }
         before = pasts;
@@ -108,7 +112,7 @@ fn the_first_new_step_is_where_an_execution_leaves_the_one_before() {
 #[test]
 fn progress_ends_with_the_whole() {
     let mut strategy: Box<dyn Strategy> = Box::new(Exhaustive::new());
-    assert_eq!(strategy.progress().unwrap().done, 0);
+    assert_eq!(strategy.progress().unwrap().part, 0);
     while strategy.begin() {
         let mut world = world(MACRO_STEP);
         for name in ["c0", "c1", "c2"] {
@@ -117,8 +121,8 @@ fn progress_ends_with_the_whole() {
         }
         world.run(&mut strategy);
     }
-    let Progress { done, of } = strategy.progress().unwrap();
-    assert_eq!(done, of);
+    let Share { part, whole } = strategy.progress().unwrap();
+    assert_eq!(part, whole);
     assert!(!strategy.begin());
 }
 
