@@ -235,6 +235,10 @@ impl<R: Rule<u64, Footprint>> Tells for Sample<u64, Footprint, R> {
         self.clocks().is_before(earlier, later)
     }
 
+    fn stands_for_others(&self) -> bool {
+        true
+    }
+
     fn causes(&self) -> Option<(&Clocks, Vec<u128>)> {
         (self.ended() == Some(Ended::Complete)).then(|| (self.clocks(), self.keys().collect()))
     }
