@@ -2,7 +2,9 @@
 
 mod budget;
 mod counterexample;
+mod first;
 pub(crate) mod format;
+mod parts;
 mod progress;
 pub(crate) mod scenarios;
 mod shard;
@@ -13,7 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use plugpull_report::{RunReport, ScenarioReport};
-use plugpull_sim::explore::{self, RunOptions};
+use plugpull_sim::explore::RunOptions;
 use plugpull_sim::scenario::{Reduction, Scenario};
 use plugpull_sim::verdict::ScenarioResult;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
@@ -25,6 +27,14 @@ use format::Format;
 use progress::Bar;
 use scenarios::Loaded;
 use shard::Shard;
+
+/// What workers share has an implementation of its own in the model of it (`tests/loom.rs`).
+mod atomic {
+    pub(super) use std::sync::atomic::{AtomicUsize, Ordering};
+}
+
+/// Most workers; more would have nothing to do on any machine.
+const JOBS_MAX: usize = 1024;
 
 /// Name and version, as reports carry them.
 const PROGRAM: &str = concat!("plugpull ", env!("CARGO_PKG_VERSION"));
@@ -84,11 +94,11 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         engine: args.engine,
         budget: args.budget.map(|time| budget::of(time, watch)),
         part: None,
+        executions_max: None,
     };
     let headers = args.shard.map(|shard| shard.headers(&scenarios, args.identity())).transpose()?;
     let bar = Bar::new(scenarios.len());
-    // More threads than scenarios would have nothing to do.
-    let jobs = args.jobs.map(|jobs| jobs.get().min(scenarios.len()));
+    let jobs = args.jobs.map(|jobs| jobs.get().min(JOBS_MAX));
     let options_of = |position| RunOptions {
         part: args.shard.map(|shard| shard.part(position)),
         ..options.clone()
@@ -155,7 +165,7 @@ fn explore_all(
 /// A panic outside the engine breaks one scenario, not the run.
 fn explore_one(scenario: &Scenario, options: &RunOptions, bar: &Bar) -> ScenarioResult {
     let counter = bar.counter();
-    let work = AssertUnwindSafe(|| explore::run(scenario, options, &|now| counter.update(now)));
+    let work = AssertUnwindSafe(|| parts::explore(scenario, options, &|now| counter.update(now)));
     catch_unwind(work).unwrap_or_else(|payload| {
         let message = payload
             .downcast_ref::<String>()

@@ -15,6 +15,7 @@ mod agreement;
 mod answers;
 mod audit;
 mod budget;
+mod combine;
 mod concrete;
 mod counterexample;
 mod cross_check;
@@ -56,6 +57,7 @@ use crate::system::fvd::FvdSystem;
 use crate::verdict::{ScenarioResult, Share, Violation};
 
 pub use budget::{Budget, Spent};
+pub use combine::combine;
 pub use exploration::Exploration;
 pub use frontiers::Causes;
 pub use part::Part;
@@ -77,6 +79,8 @@ pub struct RunOptions {
     pub budget: Option<Budget>,
     /// Which part of the work, if this is a shard of a run.
     pub part: Option<Part>,
+    /// Ends the search after so many executions, for whoever then goes on in parts.
+    pub executions_max: Option<u64>,
 }
 
 impl RunOptions {
@@ -277,6 +281,7 @@ fn run_plan(
     seen.cross_checks = options.cross_check;
     let audit = if options.cross_check { 1 } else { AUDIT_ONE_IN };
     let search = Search::new(plan, &mut seen).often_enough_for(explore).auditing(audit);
+    let search = search.up_to(options.executions_max.unwrap_or(u64::MAX));
     let mut outcome = search.run(&mut strategy(explore, audit, &assigned), &mut tick);
     if outcome.has_only_others_than(plan.wanted)
         && !outcome.stopped

@@ -31,6 +31,12 @@ pub struct Part {
 }
 
 impl Part {
+    /// Whether searches like this one can be explored in parts, each class in one of them.
+    #[must_use]
+    pub fn can_divide_classes(explore: &Explore) -> bool {
+        Self::division(explore.schedules) == Division::Roots
+    }
+
     /// How a search is divided among shards.
     pub(super) fn division(schedules: Schedules) -> Division {
         match schedules {

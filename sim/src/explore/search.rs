@@ -129,6 +129,12 @@ impl<'a> Search<'a> {
         self
     }
 
+    /// Ends after so many executions.
+    pub(super) fn up_to(mut self, executions_max: u64) -> Self {
+        self.executions_max = executions_max;
+        self
+    }
+
     /// Collects what is reached, instead of exploring what follows a power cut; in at most so many
     /// executions.
     pub(super) fn collecting(mut self, executions_max: u64) -> Self {
