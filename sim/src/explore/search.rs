@@ -54,6 +54,8 @@ pub(crate) struct Outcome {
     /// The first violation of each invariant, in the order of discovery.
     pub(crate) found: Vec<Found>,
     pub(crate) events: BTreeSet<&'static str>,
+    /// What had happened before the search was taken up again.
+    pub(crate) earlier_events: BTreeSet<String>,
     /// Why the harness cannot be trusted, if so.
     pub(crate) broken: Option<String>,
 }
@@ -71,7 +73,7 @@ pub(crate) struct Search<'a> {
     /// The cuts of executions after which the power was cut.
     pub(super) frontiers: Visited,
     /// How independent steps are looked at, if anything rests on it.
-    audit: Option<Audit>,
+    pub(super) audit: Option<Audit>,
     /// Most executions.
     executions_max: u64,
 }

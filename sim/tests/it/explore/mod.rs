@@ -5,3 +5,4 @@ mod exactness;
 mod misbehaviour;
 mod pitfalls;
 mod promises;
+mod saved;
