@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 /// A moment to measure from.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {

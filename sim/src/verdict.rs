@@ -166,7 +166,7 @@ pub struct Violation {
 }
 
 /// Which executions were seen.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ScheduleReach {
     /// The strategy: `exhaustive`, `fifo`, `delays`, `random`.
     pub strategy: String,
@@ -213,7 +213,7 @@ pub enum Division {
 }
 
 /// What one shard says of its part of a search: the certificate from which the whole is put together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardReach {
     /// Which shard, from zero.
     pub index: u64,
@@ -244,7 +244,7 @@ pub struct ShardReach {
 }
 
 /// So many of so many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Share {
     /// How many.
     pub part: u64,
@@ -269,7 +269,7 @@ impl Share {
 }
 
 /// Which crash states were seen.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CrashReach {
     /// The mode: `exact`, `sampled`, `none`.
     pub mode: String,
@@ -292,7 +292,7 @@ pub struct CrashReach {
 }
 
 /// Reachability goals.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Goals {
     /// Those that were met, sorted.
     pub met: Vec<String>,
@@ -327,6 +327,8 @@ pub struct ScenarioResult {
     pub broken: Option<String>,
     /// What the shard says of its part, if this is one.
     pub shard: Option<ShardReach>,
+    /// Whether the search was told to end before it was done.
+    pub stopped: bool,
 }
 
 impl ScenarioResult {
@@ -363,6 +365,7 @@ impl ScenarioResult {
             incomplete: Vec::new(),
             broken: None,
             shard: None,
+            stopped: false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `plugpull run`: explores scenarios.
 
 mod budget;
+mod checkpoint;
 mod counterexample;
 mod first;
 pub(crate) mod format;
@@ -23,6 +24,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIter
 use crate::clock::Stopwatch;
 use crate::failure::Failure;
 use crate::identity;
+use checkpoint::Checkpoint;
 use format::Format;
 use progress::Bar;
 use scenarios::Loaded;
@@ -68,6 +70,13 @@ pub(crate) struct Args {
     /// engine), so are random ones; other scenarios are dealt in turn
     #[arg(long, value_name = "I/N", conflicts_with = "cross_check")]
     shard: Option<Shard>,
+    /// Keep the state of the run in this file, and go on from it if it exists: a run that was killed
+    /// says in the end what it would have said. The file is removed when everything is explored
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// How often to write it, such as `30s` or `10m` [default: 10s]
+    #[arg(long, value_name = "TIME", requires = "checkpoint", value_parser = budget::time)]
+    checkpoint_every: Option<Duration>,
     /// Where to write counterexamples [default: plugpull-out]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -78,6 +87,15 @@ impl Args {
     fn identity(&self) -> u128 {
         let Self { seed, cross_check, engine, .. } = self;
         identity::options(&format!("{seed:?} {cross_check} {engine:?}"))
+    }
+
+    /// The checkpoint of the run, if it is to have one.
+    fn open_checkpoint(&self, scenarios: &[Loaded]) -> Result<Option<Checkpoint>, Failure> {
+        const EVERY: Duration = Duration::from_secs(10);
+        let Some(path) = &self.checkpoint else { return Ok(None) };
+        let options = identity::options(&format!("{:x} {:?}", self.identity(), self.shard));
+        let every = self.checkpoint_every.unwrap_or(EVERY);
+        Checkpoint::open(path, every, scenarios, options).map(Some)
     }
 }
 
@@ -95,15 +113,19 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         budget: args.budget.map(|time| budget::of(time, watch)),
         part: None,
         executions_max: None,
+        keeper: None,
     };
     let headers = args.shard.map(|shard| shard.headers(&scenarios, args.identity())).transpose()?;
+    let checkpoint = args.open_checkpoint(&scenarios)?;
     let bar = Bar::new(scenarios.len());
     let jobs = args.jobs.map(|jobs| jobs.get().min(JOBS_MAX));
     let options_of = |position| RunOptions {
         part: args.shard.map(|shard| shard.part(position)),
+        keeper: checkpoint.as_ref().map(|checkpoint| checkpoint.keeper(position)),
         ..options.clone()
     };
-    let results = explore_all(&scenarios, &options_of, &bar, jobs)?;
+    let results = explore_all(&scenarios, &options_of, checkpoint.as_ref(), &bar, jobs)?;
+    let stopped = results.iter().any(|(result, _)| result.stopped);
     bar.finish();
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("plugpull-out"));
     let mut unwritten = None;
@@ -131,6 +153,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     let report =
         RunReport { program: PROGRAM.to_owned(), scenarios: reports, seconds: watch.seconds() };
     format::emit(&report, &args.formats)?;
+    checkpoint.map_or(Ok(()), |checkpoint| checkpoint.close(stopped))?;
     // Only now: the report is what the time was spent on.
     unwritten.map_or_else(|| Ok(report.summary().exit_code()), Err)
 }
@@ -139,6 +162,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
 fn explore_all(
     scenarios: &[Loaded],
     options_of: &(dyn Fn(usize) -> RunOptions + Sync),
+    checkpoint: Option<&Checkpoint>,
     bar: &Bar,
     jobs: Option<usize>,
 ) -> Result<Vec<(ScenarioResult, f64)>, Failure> {
@@ -153,10 +177,16 @@ fn explore_all(
             .with_max_len(1)
             .enumerate()
             .map(|(position, loaded)| {
-                let watch = Stopwatch::start();
-                let result = explore_one(&loaded.scenario, &options_of(position), bar);
+                let before = checkpoint.and_then(|it| it.done(position, &loaded.scenario));
+                let explored = before.unwrap_or_else(|| {
+                    let watch = Stopwatch::start();
+                    let result = explore_one(&loaded.scenario, &options_of(position), bar);
+                    let seconds = watch.seconds();
+                    checkpoint.iter().for_each(|it| it.ended(position, &result, seconds));
+                    (result, seconds)
+                });
                 bar.scenario_done();
-                (result, watch.seconds())
+                explored
             })
             .collect()
     }))

@@ -25,8 +25,9 @@ pub(super) fn explore(
 ) -> ScenarioResult {
     let mut bounds = scenario.explore.clone();
     options.apply_to(&mut bounds);
-    let divides =
-        options.part.is_none() && !options.cross_check && Part::can_divide_classes(&bounds);
+    // What is kept of a search, to go on with it later, is of one search.
+    let alone = options.part.is_none() && options.keeper.is_none() && !options.cross_check;
+    let divides = alone && Part::can_divide_classes(&bounds);
     if !divides {
         return explore::run(scenario, options, progress);
     }

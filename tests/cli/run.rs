@@ -174,7 +174,7 @@ fn a_damaged_counterexample_says_what_does_not_fit() {
 }
 
 /// The document without its times.
-fn without_seconds(json: &str) -> String {
+pub(crate) fn without_seconds(json: &str) -> String {
     json.lines().filter(|line| !line.contains("\"seconds\"")).collect::<Vec<_>>().join("\n")
 }
 

@@ -61,6 +61,7 @@ pub(super) fn whole(parts: &[&Scenario]) -> Result<ScenarioReport, Unusable> {
         incomplete,
         broken,
         shard: None,
+        stopped: false,
     };
     Ok(ScenarioReport {
         path: first.path.clone(),

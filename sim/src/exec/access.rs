@@ -22,6 +22,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use plugpull_engine::sync::{Access, WHOLE};
+use serde::{Deserialize, Serialize};
 
 use super::identity::mix;
 use crate::orders;
@@ -48,10 +49,38 @@ impl Accessed {
 }
 
 /// Everything that a step has touched. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Stored>", into = "Vec<Stored>")]
 pub struct Footprint {
     /// In order, without repetition.
     accesses: Arc<[Accessed]>,
+}
+
+/// An access as it is stored: the object, the part, the kind.
+type Stored = (u64, u64, u64, u8);
+
+impl From<Footprint> for Vec<Stored> {
+    fn from(footprint: Footprint) -> Self {
+        let stored = |accessed: &Accessed| {
+            let Accessed { object, part, access } = accessed;
+            (*object, part.0, part.1, *access as u8)
+        };
+        footprint.accesses.iter().map(stored).collect()
+    }
+}
+
+impl TryFrom<Vec<Stored>> for Footprint {
+    type Error = &'static str;
+
+    fn try_from(stored: Vec<Stored>) -> Result<Self, Self::Error> {
+        let kinds = [Access::Read, Access::Add, Access::Write];
+        let accesses = stored.into_iter().map(|(object, start, end, kind)| {
+            let access = *kinds.get(usize::from(kind)).ok_or("an access of an unknown kind")?;
+            Ok(Accessed::new(object, start..end, access))
+        });
+        let mut accesses = accesses.collect::<Result<Vec<_>, Self::Error>>()?;
+        Ok(Self::new(&mut accesses))
+    }
 }
 
 impl Footprint {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use num_bigint::BigUint;
 use plugpull_engine::ByteRange;
+use serde::{Deserialize, Serialize};
 
 use crate::crash::direct::combined_key;
 use crate::crash::{Assignment, BruteForce, LazyDisks, Path, Unreadable, Watch};
@@ -59,7 +60,7 @@ pub(crate) enum Method {
 }
 
 /// What was counted.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Counts {
     /// Distinct crash points.
     pub(crate) points: u64,
@@ -178,7 +179,7 @@ pub(crate) struct Cuts {
     pub(crate) cross_checks: bool,
     /// Whether recovery and later sessions are cut at every step, not just at the end of intervals.
     pub(crate) at_every_step: bool,
-    points_seen: Visited,
+    pub(super) points_seen: Visited,
     pub(super) states_seen: Visited,
     pub(super) chain: Vec<Level>,
     /// Where the chain began, to take it again.

@@ -31,6 +31,7 @@ mod leaf;
 mod part;
 mod plan;
 mod report;
+mod saved;
 mod script;
 mod search;
 mod session;
@@ -61,6 +62,8 @@ pub use combine::combine;
 pub use exploration::Exploration;
 pub use frontiers::Causes;
 pub use part::Part;
+use saved::Saved;
+pub use saved::{Keeper, SharedKeeper};
 
 /// Of so many pairs of independent steps, and of so many states met again, one is looked at.
 const AUDIT_ONE_IN: u64 = 256;
@@ -81,6 +84,8 @@ pub struct RunOptions {
     pub part: Option<Part>,
     /// Ends the search after so many executions, for whoever then goes on in parts.
     pub executions_max: Option<u64>,
+    /// Who keeps the state of the search.
+    pub keeper: Option<SharedKeeper>,
 }
 
 impl RunOptions {
@@ -271,9 +276,16 @@ fn run_plan(
         let cuts = Cuts::new(Arc::clone(&plan.system), method(explore), plan.later.clone());
         cuts.within(options.budget.clone())
     };
-    let mut tick = |search: &Search<'_>, strategy: &dyn Strategy| {
+    let mut told = |search: &Search<'_>, strategy: &dyn Strategy| {
         progress(search.progress(strategy));
         if options.is_spent() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let mut kept = |search: &Search<'_>, strategy: &dyn Strategy| {
+        let answer = told(search, strategy);
+        if let Some(keeper) = &options.keeper {
+            keep(&**keeper, search, strategy, answer.is_break());
+        }
+        answer
     };
     let part = options.part;
     let assigned = part.map_or_else(Assigned::default, |part| part.assigned(explore, plan, &cuts));
@@ -281,8 +293,15 @@ fn run_plan(
     seen.cross_checks = options.cross_check;
     let audit = if options.cross_check { 1 } else { AUDIT_ONE_IN };
     let search = Search::new(plan, &mut seen).often_enough_for(explore).auditing(audit);
-    let search = search.up_to(options.executions_max.unwrap_or(u64::MAX));
-    let mut outcome = search.run(&mut strategy(explore, audit, &assigned), &mut tick);
+    let mut search = search.up_to(options.executions_max.unwrap_or(u64::MAX));
+    let mut first = strategy(explore, audit, &assigned);
+    if let Some(state) = options.keeper.as_ref().and_then(|keeper| keeper.kept())
+        && let Err(why) =
+            Saved::from_bytes(&state).and_then(|saved| saved.resume(&mut search, &mut *first))
+    {
+        return report::not_resumed(&*plan.system, exploration, &why);
+    }
+    let mut outcome = search.run(&mut first, &mut kept);
     if outcome.has_only_others_than(plan.wanted)
         && !outcome.stopped
         && !seen.at_every_step
@@ -290,7 +309,7 @@ fn run_plan(
     {
         seen = cuts();
         let search = Search::new(plan, &mut seen).at_every_step();
-        outcome = search.run(&mut strategy(explore, audit, &assigned), &mut tick);
+        outcome = search.run(&mut strategy(explore, audit, &assigned), &mut told);
     }
     if options.cross_check && outcome.broken.is_none() && !outcome.stopped {
         outcome.broken = compare_with_every_step(explore, plan, &outcome);
@@ -299,6 +318,16 @@ fn run_plan(
         }
     }
     report::result(plan, exploration, outcome, seen, part.map(|part| (part, &assigned)))
+}
+
+/// Has the state of a search kept if that is due, or the search ends with it.
+fn keep(keeper: &dyn Keeper, search: &Search<'_>, strategy: &dyn Strategy, ends: bool) {
+    if !ends && !keeper.is_due() {
+        return;
+    }
+    if let Some(state) = Saved::of(search, strategy).and_then(|saved| saved.to_bytes()) {
+        keeper.keep(state);
+    }
 }
 
 /// Takes the way to a violation of a system again; every step is told to `step`, one line each. The

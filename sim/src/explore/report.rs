@@ -54,6 +54,20 @@ pub(super) fn never_begun(
     ScenarioResult {
         shard: part.map(|part| part.reach(schedules, &assigned, &outcome, why.clone())),
         incomplete: why,
+        stopped: true,
+        ..nothing_seen(system, exploration)
+    }
+}
+
+/// The result of a search that cannot be taken up again.
+pub(super) fn not_resumed(
+    system: &dyn System,
+    exploration: &Exploration,
+    why: &str,
+) -> ScenarioResult {
+    ScenarioResult {
+        verdict: Verdict::HarnessBroken,
+        broken: Some(format!("the search cannot go on from what was kept of it: {why}")),
         ..nothing_seen(system, exploration)
     }
 }
@@ -75,7 +89,9 @@ pub(super) fn result(
     let mut events = std::mem::take(&mut outcome.events);
     events.append(&mut cuts.events);
     let (met, unmet): (Vec<String>, Vec<String>) =
-        expect.reach.iter().cloned().partition(|goal| events.contains(goal.as_str()));
+        expect.reach.iter().cloned().partition(|goal| {
+            events.contains(goal.as_str()) || outcome.earlier_events.contains(goal)
+        });
     outcome.broken = outcome.broken.or(cuts.broken.take());
     let missing = shortfalls(explore, &outcome, &cuts);
     let divided = part.is_some_and(|(part, _)| part.divides(explore.schedules));
@@ -93,6 +109,13 @@ pub(super) fn result(
         crashes_complete: crashes.complete,
         ..part.reach(explore.schedules, assigned, &outcome, missing)
     });
+    assert!(
+        outcome.finished
+            || outcome.broken.is_some()
+            || !outcome.found.is_empty()
+            || !incomplete.is_empty(),
+        "a search that was cut short says why"
+    );
     let verdict = if outcome.broken.is_some() {
         Verdict::HarnessBroken
     } else if !outcome.found.is_empty() {
@@ -127,6 +150,7 @@ pub(super) fn result(
         incomplete,
         broken: outcome.broken,
         shard,
+        stopped: outcome.stopped,
         ..nothing_seen(system, exploration)
     }
 }
@@ -167,6 +191,9 @@ fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts) -> Vec<String> 
              and where requests end as late as they can",
             outcome.wide
         ));
+    }
+    if let Some(executions) = outcome.short {
+        reasons.push(format!("the search ended after {executions} executions, as was asked"));
     }
     if outcome.stopped {
         reasons.push(stopped(outcome));

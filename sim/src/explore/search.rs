@@ -39,6 +39,8 @@ pub(crate) struct Outcome {
     pub(crate) capped: u64,
     /// Executions that have more cuts than are taken.
     pub(crate) wide: u64,
+    /// The search ended after so many executions, because more were not wanted.
+    pub(crate) short: Option<u64>,
     /// Everything that was reached, if that is all that is wanted.
     pub(crate) reached: Option<Reached>,
     /// What the strategy says of what it did.
@@ -56,6 +58,8 @@ pub(crate) struct Outcome {
     /// The first violation of each invariant, in the order of discovery.
     pub(crate) found: Vec<Found>,
     pub(crate) events: BTreeSet<&'static str>,
+    /// What had happened before the search was taken up again.
+    pub(crate) earlier_events: BTreeSet<String>,
     /// Why the harness cannot be trusted, if so.
     pub(crate) broken: Option<String>,
 }
@@ -73,7 +77,7 @@ pub(crate) struct Search<'a> {
     /// The cuts of executions after which the power was cut.
     pub(super) frontiers: Visited,
     /// How independent steps are looked at, if anything rests on it.
-    audit: Option<Audit>,
+    pub(super) audit: Option<Audit>,
     /// Most executions.
     executions_max: u64,
 }
@@ -175,7 +179,8 @@ impl<'a> Search<'a> {
         tick: &mut dyn FnMut(&Self, &dyn Strategy) -> ControlFlow<()>,
     ) -> Outcome {
         loop {
-            if self.outcome.executions == self.executions_max {
+            if self.outcome.executions >= self.executions_max {
+                self.outcome.short = Some(self.executions_max);
                 break;
             }
             if !strategy.begin() {

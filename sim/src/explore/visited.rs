@@ -1,5 +1,7 @@
 //! What was seen already, so that equal states are visited once, in bounded memory.
 
+use serde::{Deserialize, Serialize};
+
 /// Most keys kept. Past it the set is emptied and filled anew: a state may then be visited twice,
 /// which costs time and nothing else.
 const KEYS_MAX: usize = 4_000_000;
@@ -10,7 +12,8 @@ const PLACES_MIN: usize = 1024;
 ///
 /// Keys are hashes already, so their low bits say where they belong; one that finds its place taken
 /// goes to the next free one. At least half of the places are free.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "Vec<u128>", into = "Vec<u128>")]
 pub(crate) struct Visited {
     /// A power of two of them; zero is a free place.
     places: Vec<u128>,
@@ -60,6 +63,22 @@ impl Visited {
             }
             at = (at + 1) % places.len();
         }
+    }
+}
+
+impl From<Visited> for Vec<u128> {
+    fn from(visited: Visited) -> Self {
+        visited.places.into_iter().filter(|&key| key != 0).collect()
+    }
+}
+
+impl From<Vec<u128>> for Visited {
+    fn from(keys: Vec<u128>) -> Self {
+        let mut visited = Self::default();
+        for key in keys {
+            visited.insert(key);
+        }
+        visited
     }
 }
 

@@ -114,6 +114,21 @@ pub trait Strategy: Send {
         Tally::default()
     }
 
+    /// All that is needed to go on later, between two executions; none if the search has to begin
+    /// anew.
+    fn save(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Becomes what it was when it was saved.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn restore(&mut self, saved: &[u8]) -> Result<(), String> {
+        let _ = saved;
+        Err("this strategy begins anew".to_owned())
+    }
+
     /// The share of the search that is done, where that is known.
     fn progress(&self) -> Option<Share> {
         None

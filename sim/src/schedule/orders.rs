@@ -161,6 +161,20 @@ pub trait Tells {
         false
     }
 
+    /// All that is needed to go on later, between two executions; none if the search has to begin anew.
+    fn save(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// What was saved; none if that is something else.
+    fn restored(saved: &[u8]) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        let _ = saved;
+        None
+    }
+
     /// What comes before what in the execution that has ended, and what identifies each event with
     /// what comes before it; if the execution is complete and stands for others.
     fn causes(&self) -> Option<(&Clocks, Vec<u128>)> {
@@ -169,6 +183,14 @@ pub trait Tells {
 }
 
 impl Tells for Dpor<u64, Footprint> {
+    fn save(&self) -> Option<Vec<u8>> {
+        postcard::to_allocvec(self).ok()
+    }
+
+    fn restored(saved: &[u8]) -> Option<Self> {
+        postcard::from_bytes(saved).ok()
+    }
+
     fn tally(&self) -> Tally {
         Tally {
             engine: "dpor",
@@ -197,6 +219,14 @@ impl Tells for Dpor<u64, Footprint> {
 }
 
 impl Tells for Stateful<u64, Footprint> {
+    fn save(&self) -> Option<Vec<u8>> {
+        postcard::to_allocvec(self).ok()
+    }
+
+    fn restored(saved: &[u8]) -> Option<Self> {
+        postcard::from_bytes(saved).ok()
+    }
+
     fn tally(&self) -> Tally {
         Tally {
             engine: "stateful",
@@ -209,6 +239,14 @@ impl Tells for Stateful<u64, Footprint> {
 }
 
 impl Tells for Delays<u64> {
+    fn save(&self) -> Option<Vec<u8>> {
+        postcard::to_allocvec(self).ok()
+    }
+
+    fn restored(saved: &[u8]) -> Option<Self> {
+        postcard::from_bytes(saved).ok()
+    }
+
     fn tally(&self) -> Tally {
         Tally {
             engine: "delays",
@@ -320,6 +358,19 @@ impl<E: Engine<u64, Footprint> + Tells + Send> Strategy for Orders<E> {
 
     fn first_new_step(&self) -> usize {
         self.starts.get(self.engine.first_new_step()).copied().unwrap_or(0)
+    }
+
+    fn save(&self) -> Option<Vec<u8>> {
+        let engine = self.engine.save()?;
+        postcard::to_allocvec(&(engine, &self.starts)).ok()
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<(), String> {
+        let (engine, starts): (Vec<u8>, Vec<usize>) =
+            postcard::from_bytes(saved).map_err(|error| error.to_string())?;
+        self.engine = E::restored(&engine).ok_or("the state of the engine cannot be read")?;
+        self.starts = starts;
+        Ok(())
     }
 
     fn progress(&self) -> Option<Share> {

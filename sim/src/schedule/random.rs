@@ -72,6 +72,16 @@ impl Strategy for Random {
         Ok(())
     }
 
+    fn save(&self) -> Option<Vec<u8>> {
+        Some(self.next.to_le_bytes().to_vec())
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<(), String> {
+        let next = saved.try_into().map_err(|_| "not the number of an iteration")?;
+        self.next = u64::from_le_bytes(next);
+        Ok(())
+    }
+
     fn progress(&self) -> Option<Share> {
         let part = self.next.min(self.end).saturating_sub(self.first);
         Some(Share { part, whole: self.end.saturating_sub(self.first) })

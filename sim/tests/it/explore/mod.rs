@@ -6,3 +6,4 @@ mod misbehaviour;
 mod pitfalls;
 mod promises;
 mod reductions;
+mod saved;
