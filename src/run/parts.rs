@@ -15,7 +15,7 @@ use super::first::First;
 /// How many parts.
 const PARTS: u64 = 16;
 /// Executions after which a search counts as long. What they have found until then is found again.
-const LONG: u64 = 5_000;
+const LONG: u64 = 500;
 
 /// Explores a scenario, in parts if that takes long and can be divided.
 pub(super) fn explore(
