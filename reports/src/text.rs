@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use anstyle::{AnsiColor, Style};
 use num_bigint::BigUint;
 use plugpull_sim::scenario::Expected;
-use plugpull_sim::verdict::{CrashReach, ScenarioResult, ScheduleReach, Verdict, Violation};
+use plugpull_sim::verdict::{CrashReach, ScenarioResult, ScheduleReach, Share, Verdict, Violation};
 
 use crate::{RunReport, ScenarioReport};
 
@@ -164,6 +164,8 @@ impl fmt::Display for Reach<'_> {
             engine,
             executions,
             classes,
+            more_classes,
+            drawn_once,
             states,
             footprints,
             complete,
@@ -178,7 +180,11 @@ impl fmt::Display for Reach<'_> {
             write!(f, " by {engine}")?;
         }
         if let Some(classes) = classes {
-            write!(f, ", {}", Plural(*classes, "class", "classes"))?;
+            let least = if *more_classes { "at least " } else { "" };
+            write!(f, ", {least}{}", Plural(*classes, "class", "classes"))?;
+        }
+        if let Some(share) = drawn_once {
+            write!(f, ", {} unseen", Estimate(*share))?;
         }
         if let Some(states) = states {
             write!(f, ", {}", Count(*states, "state"))?;
@@ -189,6 +195,20 @@ impl fmt::Display for Reach<'_> {
         }
         write!(f, "{}), ", if *complete { ", all" } else { "" })?;
         crash_reach(crashes, f)
+    }
+}
+
+/// A share that is an estimate, in per cent; small ones exactly enough to tell them from nothing.
+struct Estimate(Share);
+
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Share { part, whole } = self.0;
+        let percent = (100 * part + whole / 2) / whole.max(1);
+        match (part, percent) {
+            (1.., 0) => f.write_str("less than 1%"),
+            _ => write!(f, "about {percent}%"),
+        }
     }
 }
 

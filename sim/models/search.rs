@@ -1,6 +1,6 @@
 //! Runs a model under an engine until that one has enough.
 
-use plugpull_sim::orders::{Engine, Footprint, Moment, NotRepeated, Pick, Ran};
+use plugpull_sim::orders::{Engine, Footprint, Moment, NotRepeated, Pick, Ran, Ways};
 
 /// Asks the engine which way the event under way goes.
 pub(crate) type Choose<'a> = &'a mut dyn FnMut(usize) -> Result<usize, NotRepeated>;
@@ -64,11 +64,13 @@ pub(crate) fn execute<M: Model, E: Engine<u64, M::Footprint>>(
             break;
         }
         let mut fingerprint = || model.fingerprint();
-        let place = match engine.pick(&mut Moment { enabled, fingerprint: &mut fingerprint })? {
+        let mut now = Moment { enabled, mishaps: 0, fingerprint: &mut fingerprint };
+        let place = match engine.pick(&mut now)? {
             Pick::Run(place) => place,
             Pick::Stop(_) => return Ok(false),
         };
-        let ran = model.step(enabled[place], step, &mut |count| engine.choose(count))?;
+        let mut choose = |count| engine.choose(Ways { count, mishaps: 0 });
+        let ran = model.step(enabled[place], step, &mut choose)?;
         if engine.ran(ran)?.is_some() {
             // The state after this event is reached even though nothing follows it.
             moment(model);

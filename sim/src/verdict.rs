@@ -177,6 +177,11 @@ pub struct ScheduleReach {
     /// Classes of executions that differ only in the order of independent events, where the
     /// strategy tells them apart.
     pub classes: Option<u64>,
+    /// Whether there may have been more classes than were told apart, for want of memory.
+    pub more_classes: bool,
+    /// Of the executions drawn at random, how many are the only one of their class: about the share of
+    /// all executions that are of a class never drawn (Good and Turing).
+    pub drawn_once: Option<Share>,
     /// The sum of the signatures of these classes, modulo 2^128: equal if they are the same.
     pub class_sum: Option<u128>,
     /// States of executions that were reached, each counted once, where the strategy tells them

@@ -130,6 +130,7 @@ enum Copied {
 }
 
 /// Blocks of the base, read and not yet stored.
+#[derive(Hash)]
 struct Region {
     blocks: Range<u64>,
     bytes: Vec<u8>,
@@ -193,6 +194,7 @@ impl<'a> Prefetching<'a> {
 
     async fn run(mut self) -> Result<Copied, Error> {
         loop {
+            self.forget_what_was();
             let stop = self.image.stopping.has_happened();
             if !stop {
                 self.start_reading();
@@ -212,6 +214,14 @@ impl<'a> Prefetching<'a> {
                 Ok(()) => {}
                 Err(error) => return self.wind_up(error).await,
             }
+        }
+    }
+
+    /// With nothing in flight this is all there is to know of the rounds before.
+    fn forget_what_was(&self) {
+        if self.reading.is_none() && self.storing.is_none() {
+            let left = (self.next, self.pause_is_due, &self.filled, &self.reads, &self.writes);
+            self.image.options.runtime.tracker().forget(&left);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A running average of throughput, measured over windows of busy time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Throughput {
     /// Busy time that makes a measurement.
     window: Duration,

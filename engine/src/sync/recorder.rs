@@ -84,6 +84,8 @@ impl Watch for Recorder {
         self.log.with(|log| log.step.learned.push((object, bytes)));
     }
 
+    fn forgets(&self, _live: &dyn Fn(&mut dyn Hasher)) {}
+
     fn waits(&self, object: u64) {
         self.log.with(|log| log.step.learned.push((object, b"waits".to_vec())));
     }

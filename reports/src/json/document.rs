@@ -52,6 +52,10 @@ pub(crate) struct Schedules {
     pub(crate) engine: Option<String>,
     pub(crate) executions: u64,
     pub(crate) classes: Option<u64>,
+    /// Whether there may have been more classes than that.
+    pub(crate) more_classes: bool,
+    /// Executions that are the only one of their class, and all that were drawn.
+    pub(crate) drawn_once: Option<[u64; 2]>,
     pub(crate) class_sum: Option<Hex>,
     pub(crate) states: Option<u64>,
     pub(crate) covered: Option<u64>,

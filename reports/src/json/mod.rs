@@ -100,6 +100,8 @@ impl Schedules {
             engine: reach.engine.clone(),
             executions: reach.executions,
             classes: reach.classes,
+            more_classes: reach.more_classes,
+            drawn_once: reach.drawn_once.map(|share| [share.part, share.whole]),
             class_sum: reach.class_sum.map(Hex),
             states: reach.states,
             covered: reach.covered,

@@ -188,11 +188,19 @@ fn schedules(own: &[(usize, &Scenario)]) -> ScheduleReach {
         part: one.part.saturating_add(other.part),
         whole: one.whole.saturating_add(other.whole),
     });
+    let drawn = first.strategy == "random";
     ScheduleReach {
         strategy: first.strategy.clone(),
         engine: first.engine.clone(),
         executions: sum(|one| one.executions),
-        classes: some(|one| one.classes),
+        // What shards draw at random may be of the same classes: there are at least as many as one has.
+        classes: if drawn {
+            each().filter_map(|one| one.classes).max()
+        } else {
+            some(|one| one.classes)
+        },
+        more_classes: each().any(|one| one.more_classes) || (drawn && own.len() > 1),
+        drawn_once: None,
         class_sum: each()
             .filter_map(|one| one.class_sum)
             .map(|Hex(sum)| sum)

@@ -41,6 +41,8 @@ fn explored(scenario: &Scenario) -> ScenarioResult {
             engine: Some("dpor".to_owned()),
             executions: 123,
             classes: Some(100),
+            more_classes: false,
+            drawn_once: None,
             class_sum: Some(1 << 100),
             states: None,
             covered: Some(23),
@@ -108,6 +110,15 @@ fn run() -> RunReport {
         bounds: vec!["ready tasks run in one order".to_owned()],
         incomplete: vec!["a goal was not met".to_owned()],
         seed: Some(7),
+        schedules: ScheduleReach {
+            strategy: "random".to_owned(),
+            engine: Some("pos".to_owned()),
+            classes: Some(57),
+            more_classes: true,
+            drawn_once: Some(Share { part: 3, whole: 122 }),
+            complete: false,
+            ..explored(&holds).schedules
+        },
         ..explored(&holds)
     };
     RunReport {

@@ -95,11 +95,6 @@ impl Footprint {
     pub(crate) fn union<'a>(several: impl Iterator<Item = &'a Self>) -> Self {
         Self::new(&mut several.flat_map(|one| one.accesses.iter().cloned()).collect())
     }
-
-    /// The accesses, in order.
-    pub(crate) fn accesses(&self) -> &[Accessed] {
-        &self.accesses
-    }
 }
 
 impl orders::Footprint for Footprint {

@@ -47,5 +47,5 @@ pub use label::{Label, OutcomeLabel, RequestLabel};
 pub use options::{ReadyOrder, WorldOptions};
 pub(crate) use panics::catch;
 pub(crate) use port::{Fetch, Port};
-pub use tracking::{MadeStep, Noted};
+pub use tracking::{Enablers, MadeStep, Noted};
 pub use world::{NamedEvent, Output, World, WorldHandle};

@@ -19,7 +19,7 @@ use super::options::WorldOptions;
 use super::requests::{Requests, reply_key};
 use super::tasks::{TaskIndex, Tasks};
 use super::timer::Timers;
-use super::tracking::Tracking;
+use super::tracking::{Enablers, Tracking};
 use super::world::NamedEvent;
 use crate::disk::{Op, Reply, RequestId};
 use crate::orders::Pick;
@@ -78,9 +78,8 @@ pub(crate) struct State {
 /// Where the event under way comes from.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Origin {
-    /// The steps each of which would have made it possible, the one that did first; none stands for
-    /// what was before the first step.
-    pub(super) enabled_by: Vec<Option<usize>>,
+    /// What has made it possible.
+    pub(super) enabled_by: Enablers,
     /// Whether the clock has moved for it: it was possible only because nothing else was.
     pub(super) clock_moved: bool,
 }

@@ -14,7 +14,7 @@ use super::label::Label;
 use super::panics::{Caught, catch};
 use super::state::{Origin, State};
 use super::tasks::TaskIndex;
-use super::tracking::{MadeStep, Noted};
+use super::tracking::{Enablers, MadeStep, Noted};
 use super::world::World;
 use crate::schedule::{Divergence, Strategy};
 
@@ -65,7 +65,9 @@ impl World {
             let (step, past) = (state.steps - 1, state.past);
             let Origin { enabled_by, clock_moved } = std::mem::take(&mut state.origin);
             let made = MadeStep { step, event, footprint, enabled_by, clock_moved, past };
-            state.tracking.made = Some(made.clone());
+            if state.tracking.keeps_made {
+                state.tracking.made = Some(made.clone());
+            }
             Some(made)
         });
         made.map_or(Ok(()), |made| strategy.made(made))
@@ -170,7 +172,7 @@ impl State {
         let begun = match event {
             Event::Complete { place, outcome } => {
                 let due = self.requests.due(place);
-                let enabled_by = vec![self.requests.since(place)];
+                let enabled_by = Enablers::only(self.requests.since(place));
                 self.origin = Origin { enabled_by, clock_moved: due > self.timers.now };
                 self.timers.now = self.timers.now.max(due);
                 let tracking = &mut self.tracking;
@@ -181,15 +183,15 @@ impl State {
                 let before = self.timers.now;
                 let waker = self.timers.fire(place);
                 let clock_moved = self.timers.now > before;
-                self.origin = Origin { enabled_by: vec![enabled_by], clock_moved };
+                self.origin = Origin { enabled_by: Enablers::only(enabled_by), clock_moved };
                 self.tracking.touch(timer.whole(Access::Write));
                 self.tracking.touch(Object::Unfinished.whole(Access::Read));
                 Begun::Woken(waker)
             }
             Event::Poll(place) => {
                 let task = self.tasks.take_ready(place);
-                let enabled_by = self.tasks.wakers(task).to_vec();
-                self.requests.relied_on.extend(enabled_by.first().copied().flatten());
+                let enabled_by = self.tasks.wakers(task).clone();
+                self.requests.relied_on.extend(enabled_by.first);
                 self.origin = Origin { enabled_by, clock_moved: false };
                 self.begin_access(task);
                 self.lend(task, strategy);
@@ -198,9 +200,10 @@ impl State {
             Event::Cancel(place) => {
                 self.cancels_left -= 1;
                 let request = self.guest_requests.pending.remove(place);
-                self.origin = Origin { enabled_by: vec![request.since], clock_moved: false };
+                self.origin =
+                    Origin { enabled_by: Enablers::only(request.since), clock_moved: false };
                 self.begin_access(request.task);
-                self.tasks.learned(request.task).add(request.name_key() as u64, 1);
+                self.tasks.learned(request.task).add(1, request.name_key());
                 self.lend(request.task, strategy);
                 Begun::GiveUp(request.slot)
             }

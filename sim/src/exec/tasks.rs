@@ -2,7 +2,7 @@
 
 use super::end::Waiting;
 use super::identity::{TaskId, mix};
-use super::tracking::{Learned, fold};
+use super::tracking::{Enablers, Learned, fold};
 use crate::disk::RequestId;
 
 /// Position of a task in the order of spawning; means nothing outside of one execution.
@@ -26,8 +26,8 @@ struct Record {
     id: TaskId,
     daemon: bool,
     ready: bool,
-    /// The steps that woke it since it ran last; the first made it ready, each would have.
-    wakers: Vec<Option<usize>>,
+    /// What has woken it since it ran last.
+    wakers: Enablers,
     ended: bool,
     children: u32,
     requests: u32,
@@ -68,7 +68,7 @@ impl Tasks {
             id,
             daemon,
             ready: false,
-            wakers: Vec::new(),
+            wakers: Enablers::default(),
             ended: false,
             children: 0,
             requests: 0,
@@ -89,13 +89,12 @@ impl Tasks {
         if record.ended {
             return;
         }
-        if !record.ready {
-            record.wakers.clear();
-        }
-        record.wakers.push(step);
         if std::mem::replace(&mut record.ready, true) {
+            record.wakers.others.extend(step);
             return;
         }
+        record.wakers.first = step;
+        record.wakers.others.clear();
         let id = record.id;
         let place = self.ready.partition_point(|other| self.records[other.0].id < id);
         self.ready.insert(place, task);
@@ -108,9 +107,8 @@ impl Tasks {
         task
     }
 
-    /// The steps that have woken the task since it ran last, or had when it began to run: the first
-    /// one has made it ready. None stands for what was before the first step.
-    pub(super) fn wakers(&self, task: TaskIndex) -> &[Option<usize>] {
+    /// What has woken the task since it ran last, or had when it began to run.
+    pub(super) fn wakers(&self, task: TaskIndex) -> &Enablers {
         &self.records[task.0].wakers
     }
 
@@ -143,6 +141,15 @@ impl Tasks {
     /// Whether the task may stay unfinished.
     pub(super) fn is_daemon(&self, task: TaskIndex) -> bool {
         self.records[task.0].daemon
+    }
+
+    /// What identifies what each unfinished task knows, and whether it is ready.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (String, u128)> + '_ {
+        let unfinished = self.records.iter().filter(|record| !record.ended);
+        unfinished.map(|record| {
+            let ready = if record.ready { ", ready" } else { "" };
+            (format!("task {}{ready}", record.id), record.learned.key())
+        })
     }
 
     /// Identifies what the unfinished tasks know, and which are ready.
@@ -226,10 +233,13 @@ mod tests {
             tasks.wake(task, Some(step));
         }
         assert_eq!(tasks.ready(), [c0, child, c1]);
-        let wakers = |task, expected: &[Option<usize>]| assert_eq!(tasks.wakers(task), expected);
-        wakers(c0, &[Some(3)]);
-        wakers(child, &[Some(1)]);
-        wakers(c1, &[Some(0), Some(2)]);
+        let wakers = |task, first, others: &[usize]| {
+            let expected = Enablers { first: Some(first), others: others.to_vec() };
+            assert_eq!(*tasks.wakers(task), expected);
+        };
+        wakers(c0, 3, &[]);
+        wakers(child, 1, &[]);
+        wakers(c1, 0, &[2]);
         tasks.end(child);
         tasks.wake(child, Some(4));
         assert_eq!(tasks.ready(), [c0, c1]);

@@ -11,7 +11,7 @@ use std::hash::Hasher;
 use std::ops::Range;
 
 use plugpull_engine::sync::{Access, Watch};
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
 use super::access::{Accessed, Footprint, Object};
 use super::identity::mix;
@@ -31,6 +31,22 @@ pub enum Noted {
     States,
 }
 
+/// The steps each of which would have made an event possible.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Enablers {
+    /// The one that did; none if that was before the first step.
+    pub first: Option<usize>,
+    /// Later ones.
+    pub others: Vec<usize>,
+}
+
+impl Enablers {
+    /// Just this one.
+    pub(super) fn only(first: Option<usize>) -> Self {
+        Self { first, others: Vec::new() }
+    }
+}
+
 /// A step that was made.
 #[derive(Debug, Clone)]
 pub struct MadeStep {
@@ -40,9 +56,8 @@ pub struct MadeStep {
     pub event: Label,
     /// What it has touched.
     pub footprint: Footprint,
-    /// The steps each of which would have made it possible, the one that did first; none stands for
-    /// what was before the first step.
-    pub enabled_by: Vec<Option<usize>>,
+    /// What has made it possible.
+    pub enabled_by: Enablers,
     /// Whether the clock has moved for it: it was possible only because nothing else was.
     pub clock_moved: bool,
     /// Hash of everything that has happened so far.
@@ -56,8 +71,14 @@ pub(super) struct Tracking {
     /// What the step under way has touched.
     accesses: Vec<Accessed>,
     /// What every object holds.
-    contents: BTreeMap<u64, u128>,
-    /// The last step, if anything is noted.
+    contents: Vec<(u64, u128)>,
+    /// What kind of object each is, for people.
+    kinds: Vec<(u64, &'static str)>,
+    /// The sum of the keys of all of it.
+    contents_key: u128,
+    /// Whether the last step is kept.
+    pub(super) keeps_made: bool,
+    /// That one, if so.
     pub(super) made: Option<MadeStep>,
     /// What tasks that have ended have left to those that the harness starts.
     pub(super) left: u128,
@@ -131,23 +152,29 @@ impl Tracking {
 
     /// Identifies what all objects hold.
     pub(super) fn contents_key(&self) -> u128 {
-        let keys = self.contents.iter().map(|(&object, &content)| fold(2, object, content));
-        keys.fold(0, u128::wrapping_add)
+        self.contents_key
     }
 
     pub(super) fn holds(&mut self, object: u64, content: u128) {
         if self.identifies() {
-            self.contents.insert(object, content);
+            self.gone(object);
+            self.contents.push((object, content));
+            self.contents_key = self.contents_key.wrapping_add(fold(2, object, content));
         }
     }
 
     fn gone(&mut self, object: u64) {
-        self.contents.remove(&object);
+        // Few objects are there at a time.
+        if let Some(place) = self.contents.iter().position(|(other, _)| *other == object) {
+            let (object, content) = self.contents.swap_remove(place);
+            self.contents_key = self.contents_key.wrapping_sub(fold(2, object, content));
+        }
     }
 
     /// What an object holds, as far as anybody has told.
     pub(super) fn content(&self, object: u64) -> u128 {
-        self.contents.get(&object).copied().unwrap_or(0)
+        let found = self.contents.iter().find(|(other, _)| *other == object);
+        found.map_or(0, |&(_, content)| content)
     }
 }
 
@@ -187,6 +214,25 @@ impl State {
         }
     }
 
+    /// What the state consists of, each part with its key: to say in what two states differ.
+    pub(super) fn fingerprint_parts(&self) -> BTreeMap<String, u128> {
+        let objects = self.tracking.contents.iter();
+        let kind = |object: u64| {
+            let mut kinds = self.tracking.kinds.iter();
+            kinds
+                .find(|(other, _)| *other == object)
+                .map_or("what is known of the guest", |it| it.1)
+        };
+        let objects =
+            objects.map(|&(object, key)| (format!("{} {:04x}", kind(object), object >> 48), key));
+        let rest = [
+            ("disks and requests".to_owned(), self.requests.key()),
+            ("clock and timers".to_owned(), self.timers.key()),
+            ("what ended tasks have left".to_owned(), self.tracking.left),
+        ];
+        objects.chain(self.tasks.keys()).chain(rest).collect()
+    }
+
     /// Identifies the state of the execution: equal keys, equal futures.
     pub(super) fn fingerprint(&self) -> u128 {
         assert!(self.tracking.identifies(), "nothing is noted that identifies states");
@@ -215,7 +261,11 @@ impl Watch for Core {
                 }
             };
             let maker = state.current_id().map_or(0, |task| task.key());
-            mix(mix(maker, u64::from(number)), kind.len() as u64)
+            let object = mix(mix(maker, u64::from(number)), xxh3_64(kind.as_bytes()));
+            if state.tracking.identifies() {
+                state.tracking.kinds.push((object, kind));
+            }
+            object
         })
     }
 

@@ -1,6 +1,6 @@
 //! One execution: what goes into it and what can be seen of it. How it is stepped is in `step`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::task::Waker;
@@ -178,7 +178,12 @@ impl World {
         self.core.with(|state| state.requests.relied_on.clone())
     }
 
-    /// The last step; none if nothing is noted.
+    /// Keeps, from here on, what is noted of the last step.
+    pub(crate) fn keep_made(&self) {
+        self.core.with(|state| state.tracking.keeps_made = true);
+    }
+
+    /// The last step; none if that is not kept, or nothing is noted.
     pub(crate) fn made(&self) -> Option<MadeStep> {
         self.core.with(|state| state.tracking.made.clone())
     }
@@ -189,6 +194,11 @@ impl World {
     /// If nothing is noted that identifies states.
     pub(crate) fn fingerprint(&self) -> u128 {
         self.core.with(|state| state.fingerprint())
+    }
+
+    /// What the state consists of, each part with what identifies it.
+    pub(crate) fn fingerprint_parts(&self) -> BTreeMap<String, u128> {
+        self.core.with(|state| state.fingerprint_parts())
     }
 
     /// What may happen next, in the order in which it is offered.
@@ -350,6 +360,11 @@ impl WorldHandle {
                 state.tracking.holds(Object::Guest(0).name(), key);
             }
         });
+    }
+
+    /// The current task remembers how many disk requests had gone wrong.
+    pub(crate) fn saw_faults(&self, count: usize) {
+        self.core.with(|state| state.learn(Object::GUEST_FAULTS.name(), count as u128));
     }
 
     /// Runs `request` on behalf of a guest that may lose patience: while it is pending and

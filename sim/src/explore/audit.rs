@@ -6,6 +6,8 @@
 //! with the two in their order and once the other way round. Both times both must be possible, touch
 //! the same, and lead to a state with the same fingerprint and the same events to come.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::exec::{Footprint, Label, MadeStep, Noted, ReadyOrder, Step, WorldOptions, mix};
 use crate::explore::execution::Execution;
 use crate::explore::plan::Plan;
@@ -32,13 +34,25 @@ pub(crate) struct Audited {
 #[derive(Debug, PartialEq, Eq)]
 struct After {
     state: u128,
+    parts: BTreeMap<String, u128>,
     possible: Vec<u64>,
     first: Footprint,
     second: Footprint,
 }
 
+/// Of so many executions one is looked at, if not all pairs are.
+const EXECUTIONS: u64 = 16;
+
 impl Audit {
+    /// Whether pairs of this execution are looked at.
+    pub(crate) fn takes(&self, execution: u64) -> bool {
+        self.one_in == 1 || execution % EXECUTIONS == 1
+    }
+
     /// Looks at pairs of an execution; the first that is not what it is said to be.
+    ///
+    /// # Errors
+    /// What it is not.
     pub(crate) fn execution(&mut self, plan: &Plan, steps: &[Audited]) -> Result<(), String> {
         for at in 1..steps.len() {
             let (one, other) = (&steps[at - 1].made, &steps[at].made);
@@ -52,14 +66,14 @@ impl Audit {
 
     fn is_taken(&self, one: &MadeStep, other: &MadeStep) -> bool {
         let key = mix(mix(one.past, one.event.key()), other.event.key());
-        (u128::from(key) * u128::from(self.one_in)) >> 64 == 0
+        let one_in = if self.one_in == 1 { 1 } else { self.one_in.div_ceil(EXECUTIONS) };
+        (u128::from(key) * u128::from(one_in)) >> 64 == 0
     }
 }
 
 /// Whether two neighbours may change places.
 fn are_independent(one: &MadeStep, other: &MadeStep) -> bool {
-    let first = other.enabled_by.first().copied().flatten();
-    let possible_before = first.is_none_or(|step| step < one.step);
+    let possible_before = other.enabled_by.first.is_none_or(|step| step < one.step);
     let moved = one.clock_moved || other.clock_moved;
     possible_before
         && !moved
@@ -86,7 +100,13 @@ fn pair(plan: &Plan, steps: &[Audited]) -> Result<(), String> {
     };
     let turned = After { first: turned.second, second: turned.first, ..turned };
     if straight.state != turned.state {
-        return differ("they lead to different states");
+        let parts = straight.parts.iter().chain(&turned.parts);
+        let differing = parts.filter(|(name, key)| {
+            [&straight, &turned].iter().any(|after| after.parts.get(*name) != Some(*key))
+        });
+        let names: BTreeSet<&str> = differing.map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        return differ(&format!("they lead to different states of {}", names.join("; ")));
     }
     if straight.possible != turned.possible {
         return differ("other things can happen after them");
@@ -102,6 +122,7 @@ fn run(plan: &Plan, steps: Vec<GuidedStep>) -> Option<After> {
     let world = WorldOptions { ready: ReadyOrder::Any, noted: Noted::States, ..plan.world };
     let plan = Plan { world, ..plan.clone() };
     let mut execution = Execution::new(&plan);
+    execution.world.keep_made();
     let wanted: Vec<Label> = steps.iter().map(|step| step.event).collect();
     let mut guided: Box<dyn Strategy> = Box::new(Guided::new(steps, 0));
     let mut footprints = Vec::new();
@@ -118,5 +139,6 @@ fn run(plan: &Plan, steps: Vec<GuidedStep>) -> Option<After> {
     let mut possible: Vec<u64> = execution.world.possible().iter().map(Label::key).collect();
     possible.sort_unstable();
     let second = footprints.pop()?;
-    Some(After { state: execution.world.fingerprint(), possible, first: footprints.pop()?, second })
+    let (state, parts) = (execution.world.fingerprint(), execution.world.fingerprint_parts());
+    Some(After { state, parts, possible, first: footprints.pop()?, second })
 }

@@ -28,7 +28,9 @@ pub(crate) struct Execution {
     obligations: Option<(Moment, Arc<Obligations>)>,
     /// The steps so far, if they are kept.
     recording: Option<Recording>,
-    /// The steps so far with what they have touched, if that is kept.
+    /// Whether steps are kept with what they have touched.
+    keeps_steps: bool,
+    /// Those so far.
     steps: Vec<Audited>,
 }
 
@@ -58,6 +60,7 @@ impl Execution {
             events_of_clients: None,
             obligations: None,
             recording: None,
+            keeps_steps: false,
             steps: Vec::new(),
         }
     }
@@ -67,11 +70,20 @@ impl Execution {
         self.recording = Some(Recording::new(plan.system.disks()));
     }
 
+    /// Keeps the steps from here on with what they touch, if that is noted.
+    pub(crate) fn keep_steps(&mut self) {
+        self.keeps_steps = true;
+        self.world.keep_made();
+    }
+
     /// Keeps the last step, if that was to be: what happened in it, and how many choices were made
     /// before it. Reading back is no part of what is explored.
     pub(crate) fn record(&mut self, event: Label, choices: usize) {
         let verifying = self.is_verifying();
-        if let (Some(made), false) = (self.world.made(), verifying) {
+        if self.keeps_steps
+            && !verifying
+            && let Some(made) = self.world.made()
+        {
             let step = GuidedStep { event, coins: self.world.coins_after(choices) };
             self.steps.push(Audited { step, made });
         }
@@ -109,8 +121,9 @@ impl Execution {
         let world = self.world.handle();
         self.guest.with(|guest| {
             guest.observe(label);
-            let key = world.identifies_states().then(|| guest.key());
-            world.guest_changed(&[], key.filter(|_| label.is_mishap()));
+            if label.is_mishap() && world.identifies_states() {
+                world.guest_changed(&[], Some(guest.key()));
+            }
             guest.finding.take()
         })
     }

@@ -9,6 +9,11 @@
 //! the guest is owed only grow (see `search`). So only the cuts count to which nothing can be added
 //! but events that settle something; to a cut that is left out, such events can be added until it is
 //! one of these, and what fails at it fails there. Where the search is at every step, so are these.
+//!
+//! The number of cuts is exponential in that of the requests that are in flight together. Of executions
+//! drawn at random only so many are taken; if there are more, the execution is run once more with its
+//! requests ending as late as they can (see `latest`), which shows what the cuts would if the engine
+//! were one object.
 
 use std::ops::{ControlFlow, Range};
 
@@ -51,6 +56,10 @@ impl Search<'_> {
         let settles = |event: usize| settling[causes.steps[event].clone()].contains(&true);
         let every = self.is_at_steps();
         let mut cuts = Cuts::settling(causes.clocks, |event| every || settles(event));
+        if self.plan.cuts_max.is_some_and(|max| has_more_than(max, cuts.clone())) {
+            self.outcome.wide += 1;
+            return self.latest(execution);
+        }
         let mut key: u128 = 0;
         while let Some(change) = cuts.next() {
             match change {
@@ -130,6 +139,11 @@ impl Search<'_> {
         let changes: Vec<&RequestLabel> = steps.iter().filter_map(|it| change(&it.event)).collect();
         steps.iter().map(|step| settles(&step.event, disks, &changes)).collect()
     }
+}
+
+fn has_more_than(max: usize, mut cuts: Cuts<'_>) -> bool {
+    let changes = std::iter::from_fn(|| cuts.next());
+    changes.filter(|change| *change == Change::Cut).nth(max).is_some()
 }
 
 /// The request that ends, if it changes a disk.

@@ -7,7 +7,7 @@ use crate::exec::WorldOptions;
 use crate::explore::exploration::Exploration;
 use crate::explore::later::LaterSession;
 use crate::explore::strategy;
-use crate::scenario::Crashes;
+use crate::scenario::{Crashes, Schedules};
 use crate::system::System;
 use crate::verdict::Invariant;
 use crate::workload::GuestOp;
@@ -26,11 +26,17 @@ pub(crate) struct Plan {
     /// Whether each execution is run again with its completions as late as they can be. Where every
     /// order of completions has an execution, that shows nothing new.
     pub(crate) latest: bool,
+    /// At most so many cuts of each execution are taken; one that has more is run again with its
+    /// completions as late as they can be, instead. None if all are taken whatever it costs.
+    pub(crate) cuts_max: Option<usize>,
     pub(crate) recovery_cuts: u32,
     pub(crate) unreadable: u32,
     /// The search goes on until this one is found; any other is noted on the way.
     pub(crate) wanted: Option<Invariant>,
 }
+
+/// Of executions drawn at random, each of which may be large.
+const CUTS_MAX: usize = 1024;
 
 impl Plan {
     /// Whether a disk may go on failing when no new fault hits.
@@ -60,6 +66,7 @@ impl Plan {
             },
             crashes: explore.crashes != Crashes::None,
             latest: explore.crashes != Crashes::None && explore.schedules.stands_for_one_order(),
+            cuts_max: matches!(explore.schedules, Schedules::Random { .. }).then_some(CUTS_MAX),
             recovery_cuts: explore.recovery_crashes,
             unreadable: explore.unreadable,
             wanted: exploration.wanted(),

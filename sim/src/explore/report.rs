@@ -9,7 +9,7 @@ use crate::explore::part::Part;
 use crate::explore::plan::Plan;
 use crate::explore::search::Outcome;
 use crate::explore::strategy::Assigned;
-use crate::scenario::{Crashes, Explore, Schedules};
+use crate::scenario::{Crashes, Draw, Explore, Schedules};
 use crate::system::System;
 use crate::verdict::{CrashReach, Goals, ScenarioResult, ScheduleReach, ShardReach, Verdict};
 
@@ -127,6 +127,8 @@ pub(super) fn result(
             executions: outcome.executions,
             engine: (!outcome.tally.engine.is_empty()).then(|| outcome.tally.engine.to_owned()),
             classes: outcome.tally.classes,
+            more_classes: outcome.tally.more_classes,
+            drawn_once: outcome.tally.drawn_once.filter(|share| share.whole > 0),
             class_sum: outcome.tally.classed.map(|(_, classes, _)| classes.sum),
             states: outcome.tally.states,
             covered: outcome.tally.covered,
@@ -169,11 +171,19 @@ fn crash_reach(explore: &Explore, cuts: &Cuts, finished: bool, capped: u64) -> C
 /// Why nothing can be claimed beyond what was seen, goals aside.
 fn shortfalls(explore: &Explore, outcome: &Outcome, cuts: &Cuts) -> Vec<String> {
     let mut reasons = Vec::new();
-    if let Schedules::Random { count, seed, .. } = explore.schedules {
-        reasons.push(format!("schedules are a random sample: {count} from seed {seed}"));
+    if let Schedules::Random { count, seed, by } = explore.schedules {
+        let first = if by == Draw::Walk { "" } else { ", after one first in, first out" };
+        reasons.push(format!("schedules are a random sample: {count} from seed {seed}{first}"));
     }
     if outcome.capped > 0 {
         reasons.push(format!("{} executions were given up at the step cap", outcome.capped));
+    }
+    if outcome.wide > 0 {
+        reasons.push(format!(
+            "{} executions have more consistent cuts than are taken; power was cut at their steps, \
+             and where requests end as late as they can",
+            outcome.wide
+        ));
     }
     if outcome.stopped {
         reasons.push(stopped(outcome));
@@ -232,6 +242,9 @@ fn bounds(explore: &Explore, plan: &Plan) -> Vec<String> {
     }
     if plan.latest {
         bounds.push(moments(plan));
+    }
+    if plan.crashes && matches!(explore.schedules, Schedules::Random { .. }) && !plan.latest {
+        bounds.push("power cuts at every consistent cut of each schedule".to_owned());
     }
     match explore.crashes {
         Crashes::None => bounds.push("no power cut".to_owned()),

@@ -37,6 +37,8 @@ pub(crate) struct Outcome {
     pub(crate) executions: u64,
     /// Executions that were given up at the step cap.
     pub(crate) capped: u64,
+    /// Executions that have more cuts than are taken.
+    pub(crate) wide: u64,
     /// Everything that was reached, if that is all that is wanted.
     pub(crate) reached: Option<Reached>,
     /// What the strategy says of what it did.
@@ -211,8 +213,12 @@ impl<'a> Search<'a> {
     fn execution(&mut self, strategy: &mut Box<dyn Strategy>) -> ControlFlow<()> {
         let mut execution = Execution::new(self.plan);
         let latest = self.plan.latest && self.only_step.is_none();
-        if latest {
+        if latest || self.plan.cuts_max.is_some() {
             execution.start_recording(self.plan);
+        }
+        let audited = self.audit.is_some_and(|audit| audit.takes(self.outcome.executions));
+        if audited || strategy.stands_for_others() {
+            execution.keep_steps();
         }
         self.run_to_end(&mut execution, strategy)?;
         if latest {

@@ -75,9 +75,10 @@ impl Guest {
     pub(crate) fn key(&self) -> u128 {
         let flags = [self.closed, self.close_succeeded, self.flush_failed];
         let flags = flags.iter().fold(0, |bits: u128, &flag| bits << 1 | u128::from(flag));
+        // In any order: whoever looks at them asks only whether there is one of some kind since then.
         let faults = self.faults.iter().fold(flags, |key, (root, kind)| {
             let name = xxh3_128(root.as_str().as_bytes());
-            key.rotate_left(9).wrapping_mul(0x0000_0100_0000_01b3) ^ name ^ *kind as u128
+            key.wrapping_add(xxh3_128(&(name ^ *kind as u128).to_le_bytes()))
         });
         self.model.fingerprint().rotate_left(1).wrapping_add(faults)
     }
@@ -137,6 +138,7 @@ impl Client {
 
     async fn op(&self, index: u64, op: &GuestOp) {
         let faults = self.know(&[FAULTS.whole(Read)], |guest| guest.faults.len());
+        self.world.saw_faults(faults);
         let result = match *op {
             GuestOp::Write { offset, len } => self.write(index, offset, len).await,
             GuestOp::Read { offset, len } => self.read(index, offset, len).await,
@@ -195,8 +197,9 @@ impl Client {
 
     async fn read(&self, index: u64, offset: u64, len: u64) -> Option<Result<(), Error>> {
         let serial = stamp::serial(1, self.number, index);
-        let touched = [SECTORS.part(offset / 512..(offset + len) / 512, Read)];
-        let in_flight = self.know(&touched, |guest| guest.model.submit_read(serial));
+        let sectors = offset / 512..(offset + len) / 512;
+        let touched = [SECTORS.part(sectors.clone(), Read)];
+        let in_flight = self.know(&touched, |guest| guest.model.submit_read(serial, sectors));
         let read = self.device.read(ByteRange::new(offset, len));
         let result = self.cancellable(index, read).await;
         self.know(&touched, |guest| {

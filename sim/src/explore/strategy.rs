@@ -1,7 +1,9 @@
 //! Which strategy explores which schedules.
 
 use crate::exec::{Footprint, Noted, ReadyOrder};
-use crate::orders::{Delays, Dpor, Engine, Shard, Stateful};
+use crate::orders::{
+    Delays, Dpor, Engine, Iterations, Pct, Portfolio, Pos, Rule, Sample, Shard, Stateful, Surw,
+};
 use crate::scenario::{Draw, Explore, Reduction, Schedules};
 use crate::schedule::{Exhaustive, Fifo, Orders, Random, STATES_MAX, Strategy, Tells};
 
@@ -60,11 +62,32 @@ pub(super) fn strategy(
         }
         Schedules::Fifo => Box::new(Fifo::new()),
         Schedules::Delays(delays) => orders(Delays::new(delays as usize, STATES_MAX), explore),
-        Schedules::Random { count, seed, .. } => {
+        Schedules::Random { count, seed, by: Draw::Walk } => {
             let (first, one_in) = assigned.draws;
             Box::new(Random::one_in(one_in, seed, first..count))
         }
+        Schedules::Random { count, seed, by: Draw::Pos } => {
+            sample::<Pos<u64>>(explore, count, seed, assigned)
+        }
+        Schedules::Random { count, seed, by: Draw::Surw } => {
+            sample::<Surw>(explore, count, seed, assigned)
+        }
+        Schedules::Random { count, seed, by: Draw::Pct } => {
+            sample::<Pct<u64>>(explore, count, seed, assigned)
+        }
+        Schedules::Random { count, seed, by: Draw::Portfolio } => {
+            sample::<Portfolio<u64>>(explore, count, seed, assigned)
+        }
     }
+}
+
+fn sample<R>(explore: &Explore, count: u64, seed: u64, assigned: &Assigned) -> Box<dyn Strategy>
+where
+    R: Rule<u64, Footprint> + Default + Send + 'static,
+{
+    let (first, one_in) = assigned.draws;
+    let iterations = Iterations { range: 0..count, of: one_in, index: first % one_in };
+    orders(Sample::<_, _, R>::new(seed, iterations), explore)
 }
 
 fn orders<E>(engine: E, explore: &Explore) -> Box<dyn Strategy>

@@ -14,8 +14,8 @@
 //! cancelled: the engine promises that it takes effect, if at all, before any later overlapping
 //! write.
 //!
-//! The model forgets writes that nobody can ask for any more. Let the **horizon** be the submission
-//! of the last flush that succeeded or of the earliest read in flight, whichever is earlier. What is
+//! The model forgets writes that nobody can ask for any more. Let the **horizon** of a sector be the
+//! submission of the last flush that succeeded or of the earliest read of it in flight, whichever is earlier. What is
 //! superseded before the horizon stays so at every later moment, for a power cut as for a read: the
 //! horizon never goes back, and neither flushes nor reads are submitted in the past. Of the writes
 //! that supersede it the one submitted last is not superseded itself, so that the rules give the same
@@ -109,13 +109,15 @@ pub struct SectorModel {
 #[derive(Debug, Clone)]
 struct InFlight {
     id: u64,
+    /// What it asks for; every sector for a flush.
+    sectors: Range<u64>,
     /// What it adds to the fingerprint, if that is known.
     key: OnceCell<u128>,
 }
 
 impl InFlight {
-    fn new(id: u64) -> Self {
-        Self { id, key: OnceCell::new() }
+    fn new(id: u64, sectors: Range<u64>) -> Self {
+        Self { id, sectors, key: OnceCell::new() }
     }
 }
 
@@ -138,14 +140,15 @@ impl SectorModel {
     /// A flush is submitted. `id` is the same for it, and for no other flush, in every schedule.
     pub fn submit_flush(&mut self, id: u64) -> FlushInFlight {
         let submitted = self.submit();
-        self.flushes.insert(submitted, InFlight::new(id));
+        self.flushes.insert(submitted, InFlight::new(id, 0..u64::MAX));
         FlushInFlight { submitted }
     }
 
-    /// A read is submitted. `id` is the same for it, and for no other read, in every schedule.
-    pub fn submit_read(&mut self, id: u64) -> ReadInFlight {
+    /// A read of `sectors` is submitted. `id` is the same for it, and for no other read, in every
+    /// schedule.
+    pub fn submit_read(&mut self, id: u64, sectors: Range<u64>) -> ReadInFlight {
         let submitted = self.submit();
-        self.reads.insert(submitted, InFlight::new(id));
+        self.reads.insert(submitted, InFlight::new(id, sectors));
         ReadInFlight { submitted }
     }
 
@@ -243,11 +246,12 @@ impl SectorModel {
     /// The values of `sector` that `read` may return if it ends now, in the same order.
     ///
     /// # Panics
-    /// If it is a read of another model.
+    /// If it is a read of another model, or of other sectors.
     #[must_use]
     pub fn readable(&self, sector: u64, read: &ReadInFlight) -> Vec<Value> {
         let ReadInFlight { submitted } = *read;
-        assert!(self.reads.contains_key(&submitted), "no read of moment {submitted} is in flight");
+        let read = self.reads.get(&submitted).expect("a read in flight of this model");
+        assert!(read.sectors.contains(&sector), "sector {sector} is not read");
         not_superseded(self.writes(sector), submitted)
     }
 
@@ -271,10 +275,10 @@ impl SectorModel {
         self.sectors.get(&sector).map_or(&[], |writes| &writes.list)
     }
 
-    /// No question will be about what is superseded before this moment.
-    fn horizon(&self) -> Moment {
-        let read = self.reads.first_key_value();
-        read.map_or(self.flushed, |(&submitted, _)| submitted.min(self.flushed))
+    /// No question about `sector` will be about what is superseded before this moment.
+    fn horizon(&self, sector: u64) -> Moment {
+        let mut reads = self.reads.iter().filter(|(_, read)| read.sectors.contains(&sector));
+        reads.next().map_or(self.flushed, |(&submitted, _)| submitted.min(self.flushed))
     }
 
     /// A flush covers a write to `sector`: some may be seen no more, some be forgotten.
@@ -286,7 +290,7 @@ impl SectorModel {
 
     /// Forgets what nobody can ask for any more of `sector`.
     fn forget(&mut self, sector: u64) {
-        let horizon = self.horizon();
+        let horizon = self.horizon(sector);
         let writes = self.sectors.get_mut(&sector).expect("a write to it was covered");
         let superseding = superseding(&writes.list, horizon);
         writes.list.retain(|write| !write.ended_before(superseding));

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::counts::{Counts, Ended};
 use super::path::Path;
 use super::seen::Seen;
-use super::{Engine, Footprint, Moment, NotRepeated, Pick, Process, Ran, Stop, class, progress};
+use super::{
+    Engine, Footprint, Moment, NotRepeated, Pick, Process, Ran, Stop, Ways, class, progress,
+};
 
 /// Explores the orders with at most so many delays.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -155,8 +157,8 @@ impl<P: Process, F: Footprint> Engine<P, F> for Delays<P> {
         Ok(Pick::Run(place))
     }
 
-    fn choose(&mut self, count: usize) -> Result<usize, NotRepeated> {
-        self.path.choose(count)
+    fn choose(&mut self, ways: Ways) -> Result<usize, NotRepeated> {
+        self.path.choose(ways.count)
     }
 
     fn ran(&mut self, ran: Ran<F>) -> Result<Option<Stop>, NotRepeated> {

@@ -19,7 +19,7 @@ use super::path::{Path, Step};
 use super::races::{self, Scratch};
 use super::shard::{Roots, Shard, Sharding};
 use super::sleep::Node;
-use super::{Engine, Footprint, Moment, NotRepeated, Pick, Process, Ran, Stop, progress};
+use super::{Engine, Footprint, Moment, NotRepeated, Pick, Process, Ran, Stop, Ways, progress};
 
 /// Explores one order of each class of equivalent ones.
 ///
@@ -216,8 +216,8 @@ impl<P: Process, F: Footprint> Engine<P, F> for Dpor<P, F> {
         })
     }
 
-    fn choose(&mut self, count: usize) -> Result<usize, NotRepeated> {
-        self.path.choose(count)
+    fn choose(&mut self, ways: Ways) -> Result<usize, NotRepeated> {
+        self.path.choose(ways.count)
     }
 
     fn ran(&mut self, ran: Ran<F>) -> Result<Option<Stop>, NotRepeated> {

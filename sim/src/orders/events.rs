@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::choices::Choice;
-use super::clocks::{self, Clocks};
-use super::{Process, class};
+use super::clocks::{self, Clocks, has};
+use super::{Footprint, NotRepeated, Process, Ran, class};
 
 /// One event that has happened.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -63,6 +63,56 @@ impl<P: Process, F> Events<P, F> {
         let total = self.signature().wrapping_add(hash);
         self.list.push(Event { process, footprint, era, hash, total });
         self.clocks.push(row);
+    }
+
+    /// Adds the next event, ordered after those it depends on. `race` is told every earlier event that
+    /// the new one races with, the last one first, with what is known by then to come before the new
+    /// one; `row` is memory for that.
+    ///
+    /// A race is a conflict of two events of which neither is before the other through a third one.
+    /// What enabled an event, and the event of the same process before it, come before it without a
+    /// race, and so does all that happened before its era began.
+    ///
+    /// # Errors
+    /// Those of `race`.
+    pub(super) fn order(
+        &mut self,
+        process: P,
+        choices: &[Choice],
+        ran: Ran<F>,
+        row: &mut Vec<u64>,
+        mut race: impl FnMut(&Self, usize, &[u64]) -> Result<(), NotRepeated>,
+    ) -> Result<(), NotRepeated>
+    where
+        F: Footprint,
+    {
+        let new = self.list.len();
+        let era = if ran.waited_for_all { new } else { self.era() };
+        self.row_for_next(row);
+        clocks::add_all_before(row, era);
+        for step in (era..new).rev() {
+            if has(row, step) {
+                continue;
+            }
+            let event = &self.list[step];
+            let enables = ran.needed && ran.enabled_by == Some(step);
+            if event.process != process && !enables {
+                if !event.footprint.conflicts(&ran.footprint) {
+                    continue;
+                }
+                race(self, step, row)?;
+            }
+            clocks::join(row, self.clocks.row(step));
+            clocks::add(row, step);
+        }
+        self.push(process, ran.footprint, era, choices, row);
+        Ok(())
+    }
+
+    /// Removes all events.
+    pub(super) fn clear(&mut self) {
+        self.list.clear();
+        self.clocks.truncate(0);
     }
 
     /// Removes the event of `step`, the last one, if it has happened.

@@ -24,6 +24,7 @@
 //! | [`Stateful`] | every state once | the path and all fingerprints |
 //! | [`Swaps`] | one order, and it with independent neighbours swapped, as a check | it |
 //! | [`Delays`] | orders close to first come, first served | the path and all fingerprints |
+//! | [`Sample`] | orders drawn at random, by a [`Rule`] | one execution, and which classes were drawn |
 //!
 //! Nothing here knows of disks or engines of storage. Rules for those who use it:
 //!
@@ -42,6 +43,7 @@
 //! * An execution that the caller gives up hides what would have followed, and the orders of that.
 //!   Whatever could have gone instead of its last event goes in other executions.
 
+mod asleep;
 mod audit;
 mod choices;
 mod class;
@@ -51,16 +53,25 @@ mod cuts;
 mod delays;
 mod difference;
 mod dpor;
+mod drawn;
+mod draws;
 mod events;
+mod outlook;
 mod path;
+mod pct;
 mod plain;
+mod portfolio;
+mod pos;
 mod progress;
 mod races;
+mod sample;
 mod seen;
 mod shard;
 mod sleep;
 mod stateful;
+mod surw;
 mod swaps;
+mod walk;
 
 pub use class::Classes;
 pub use clocks::Clocks;
@@ -69,10 +80,19 @@ pub use cuts::{Change, Cuts};
 pub use delays::Delays;
 pub use difference::{Difference, NotRepeated};
 pub use dpor::Dpor;
+pub use drawn::Drawn;
+pub use draws::Draws;
+pub use outlook::Outlook;
+pub use pct::Pct;
 pub use plain::Plain;
+pub use portfolio::Portfolio;
+pub use pos::Pos;
+pub use sample::{Iterations, Rule, Sample};
 pub use shard::{Roots, Shard, depth_for};
 pub use stateful::Stateful;
+pub use surw::Surw;
 pub use swaps::{Swaps, Taken};
+pub use walk::Walk;
 
 use serde::{Deserialize, Serialize};
 
@@ -101,9 +121,21 @@ pub trait Footprint: Clone {
 pub struct Moment<'a, P> {
     /// The enabled processes, each once; the first is the one that goes next on a good day.
     pub enabled: &'a [P],
+    /// How many of them, the last ones, are *mishaps*: they depart from a good day, and engines that
+    /// draw let them happen rarely.
+    pub mishaps: usize,
     /// Identifies the state up to a hash collision: equal fingerprints, equal futures. Called only
     /// by engines that merge states, at most once.
     pub fingerprint: &'a mut dyn FnMut() -> u128,
+}
+
+/// The ways that an event under way may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ways {
+    /// How many, at least two. The first is the one of a good day.
+    pub count: usize,
+    /// How many of them, the last ones, are mishaps.
+    pub mishaps: usize,
 }
 
 /// What to do at a moment.
@@ -157,11 +189,11 @@ pub trait Engine<P: Process, F: Footprint> {
     /// If the execution is not the one that it has to be.
     fn pick(&mut self, moment: &mut Moment<'_, P>) -> Result<Pick, NotRepeated>;
 
-    /// Which of several ways the event under way takes: less than `count`, which is at least 2.
+    /// Which way the event under way takes: less than `ways.count`.
     ///
     /// # Errors
     /// If the execution is not the one that it has to be.
-    fn choose(&mut self, count: usize) -> Result<usize, NotRepeated>;
+    fn choose(&mut self, ways: Ways) -> Result<usize, NotRepeated>;
 
     /// Takes note of the event that has happened; none means that the execution goes on.
     ///

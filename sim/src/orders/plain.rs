@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::counts::{Counts, Ended};
 use super::path::Path;
-use super::{Engine, Footprint, Moment, NotRepeated, Pick, Process, Ran, Stop, progress};
+use super::{Engine, Footprint, Moment, NotRepeated, Pick, Process, Ran, Stop, Ways, progress};
 
 /// Runs every order of events and every choice once, depth first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -64,8 +64,8 @@ impl<P: Process, F: Footprint> Engine<P, F> for Plain<P> {
         Ok(Pick::Run(0))
     }
 
-    fn choose(&mut self, count: usize) -> Result<usize, NotRepeated> {
-        self.path.choose(count)
+    fn choose(&mut self, ways: Ways) -> Result<usize, NotRepeated> {
+        self.path.choose(ways.count)
     }
 
     fn ran(&mut self, ran: Ran<F>) -> Result<Option<Stop>, NotRepeated> {

@@ -18,10 +18,6 @@ pub(super) struct Scratch {
 /// Orders the event of the last step after those it depends on. For each that it races with, a
 /// process that starts the other order is wanted at the moment before that one.
 ///
-/// A race is a conflict of two events of which neither is before the other through a third one.
-/// What enabled an event, and the event of the same process before it, come before it without a
-/// race, and so does all that happened before its era began.
-///
 /// # Errors
 /// If no process that starts the other order was enabled, or the event was not enabled when it is
 /// said to have been: then the footprints, the identities of processes, or what enabled events, are
@@ -36,34 +32,28 @@ pub(super) fn order<P: Process, F: Footprint>(
     ran: Ran<F>,
     scratch: &mut Scratch,
 ) -> Result<(), NotRepeated> {
-    let new = events.list().len();
-    let (process, choices) = (path[new].process(), path[new].choices.made());
-    let era = if ran.waited_for_all { new } else { events.era() };
+    let new = &path[events.list().len()];
+    let process = new.process();
+    let era = if ran.waited_for_all { events.list().len() } else { events.era() };
     check_enabled(events, path, era, ran.enabled_by)?;
     if let Some(step) = ran.enabled_by
         && path[step].process() != process
     {
         replaced(&mut nodes[step], &path[step].enabled, process);
     }
-    events.row_for_next(&mut scratch.row);
-    clocks::add_all_before(&mut scratch.row, era);
-    for step in (era..new).rev() {
-        if has(&scratch.row, step) {
-            continue;
-        }
-        let event = &events.list()[step];
-        let enables = ran.needed && ran.enabled_by == Some(step);
-        if event.process != process && !enables {
-            if !event.footprint.conflicts(&ran.footprint) {
-                continue;
-            }
-            reverse(events, step, process, &mut nodes[step], &path[step].enabled, scratch)?;
-        }
-        clocks::join(&mut scratch.row, events.clocks().row(step));
-        clocks::add(&mut scratch.row, step);
-    }
-    events.push(process, ran.footprint, era, choices, &scratch.row);
-    Ok(())
+    let Scratch { row, rest } = scratch;
+    events.order(process, new.choices.made(), ran, row, |events, step, row| {
+        let before = Before { enabled: &path[step].enabled, row };
+        reverse(events, step, process, &mut nodes[step], before, rest)
+    })
+}
+
+/// What is known when a race is found.
+struct Before<'a, P> {
+    /// Who could go instead of the earlier event.
+    enabled: &'a [P],
+    /// What comes before the new event.
+    row: &'a [u64],
 }
 
 /// Whether the process of the last step was enabled right after what is said to have enabled it, or
@@ -104,17 +94,16 @@ fn reverse<P: Process, F: Footprint>(
     step: usize,
     process: P,
     node: &mut Node<P, F>,
-    enabled: &[P],
-    scratch: &mut Scratch,
+    before: Before<'_, P>,
+    rest: &mut Vec<u64>,
 ) -> Result<(), NotRepeated> {
     if node.is_all_settled() {
         return Ok(());
     }
     let (list, clocks) = (events.list(), events.clocks());
-    let place_of = |process| enabled.iter().position(|&other| other == process);
-    let rest = &mut scratch.rest;
+    let place_of = |process| before.enabled.iter().position(|&other| other == process);
     rest.clear();
-    rest.resize(scratch.row.len(), 0);
+    rest.resize(before.row.len(), 0);
     let mut chosen = None;
     for (other, event) in list.iter().enumerate().skip(step + 1) {
         let row = clocks.row(other);
@@ -131,7 +120,7 @@ fn reverse<P: Process, F: Footprint>(
         }
         clocks::add(rest, other);
     }
-    if clocks::apart(&scratch.row, rest)
+    if clocks::apart(before.row, rest)
         && let Some(place) = place_of(process)
     {
         chosen = Some(place);

@@ -1,28 +1,33 @@
 //! Every state once, by fingerprints.
 //!
-//! All enabled processes go from each state, in all ways; an execution that meets a state seen before
-//! is given up. Nothing is reduced by dependence, so no footprint has to be right; but equal
-//! fingerprints have to mean equal futures, which an audit checks for some of the states met again.
+//! From each state every enabled process goes, in all ways, unless it sleeps (see [`super::asleep`]); an
+//! execution that meets a state seen before is given up, if nothing is awake there that slept then.
+//! Equal fingerprints have to mean equal futures, which an audit checks for some of the states met
+//! again; footprints have to be right, as for [`Dpor`](super::Dpor), or states are missed.
 //!
 //! Every state is visited, so power cuts are explored at each moment and no cuts are needed.
 
 use serde::{Deserialize, Serialize};
 
+use super::asleep::{Here, Sleeper, Slept};
 use super::audit::{Next, Note};
 use super::counts::{Counts, Ended};
 use super::path::Path;
 use super::seen::Seen;
 use super::{
-    Difference, Engine, Footprint, Moment, NotRepeated, Pick, Process, Ran, Stop, progress,
+    Difference, Engine, Footprint, Moment, NotRepeated, Pick, Process, Ran, Stop, Ways, progress,
 };
 
 /// Visits every state once.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Stateful<P> {
+pub struct Stateful<P, F> {
     path: Path<P>,
     /// The fingerprint at each step of the path.
     fingerprints: Vec<u128>,
+    /// Who is to go from each state of the path.
+    states: Vec<Here<P, F>>,
     seen: Seen,
+    slept: Slept,
     counts: Counts,
     transitions: u64,
     hits: u64,
@@ -38,7 +43,7 @@ pub struct Stateful<P> {
     finished: bool,
 }
 
-impl<P: Process> Stateful<P> {
+impl<P: Process, F: Footprint> Stateful<P, F> {
     /// Visits at most `states_max` states, and audits one of `audit_every` meetings with a state seen
     /// before: all if that is one, none if it is zero.
     #[must_use]
@@ -46,7 +51,9 @@ impl<P: Process> Stateful<P> {
         Self {
             path: Path::new(),
             fingerprints: Vec::new(),
+            states: Vec::new(),
             seen: Seen::new(states_max),
+            slept: Slept::default(),
             counts: Counts::default(),
             transitions: 0,
             hits: 0,
@@ -91,17 +98,20 @@ impl<P: Process> Stateful<P> {
 
     /// Moves to the next path: the deepest step with a way left takes it.
     fn advance(&mut self) -> bool {
-        while let Some(last) = self.path.last() {
-            let (next, count) = (last.place + 1, last.enabled.len());
+        while let (Some(last), Some(here)) = (self.path.last(), self.states.last_mut()) {
+            let process = last.process();
             if self.path.advance_choices() {
+                here.other_way();
                 return true;
             }
-            if next < count {
+            here.all_ways(process);
+            if let Some(next) = here.take_next() {
                 self.path.turn(next);
                 return true;
             }
             self.path.pop();
             self.fingerprints.pop();
+            self.states.pop();
         }
         false
     }
@@ -112,8 +122,19 @@ impl<P: Process> Stateful<P> {
             return;
         };
         let mut made = step.choices.made().iter();
-        if step.place == 0 && made.all(|choice| choice.index == 0) {
+        if self.seen.find(from) == Some(Note::NONE.0) && made.all(|choice| choice.index == 0) {
             self.seen.put(from, self.next.note(fingerprint).0);
+        }
+    }
+
+    /// Who sleeps at the state that the path has led to.
+    fn sleepers(&self, enabled: &[P]) -> Vec<Sleeper<P, F>> {
+        let (Some(step), Some(here)) = (self.path.last(), self.states.last()) else {
+            return Vec::new();
+        };
+        match here.last_way() {
+            Some(footprint) => here.after(step.process(), footprint, enabled),
+            None => Vec::new(),
         }
     }
 
@@ -178,7 +199,7 @@ impl<P: Process> Stateful<P> {
     }
 }
 
-impl<P: Process, F: Footprint> Engine<P, F> for Stateful<P> {
+impl<P: Process, F: Footprint> Engine<P, F> for Stateful<P, F> {
     fn begin(&mut self) -> bool {
         let more = !self.is_full() && (self.counts.executions == 0 || self.advance());
         if !more {
@@ -206,24 +227,35 @@ impl<P: Process, F: Footprint> Engine<P, F> for Stateful<P> {
         }
         let fingerprint = (moment.fingerprint)();
         self.lead_to(fingerprint);
-        if let Some(note) = self.seen.find(fingerprint) {
+        let sleepers = self.sleepers(enabled);
+        let note = self.seen.find(fingerprint);
+        let mut here = match note {
+            None => Here::new(enabled, sleepers),
+            Some(_) => Here::again(enabled, sleepers, self.slept.at(fingerprint)),
+        };
+        let asleep = here.asleep();
+        let first = here.take_next();
+        if let (Some(note), None) = (note, first) {
             return match self.hit(Note(note)) {
                 true => self.follow(enabled),
                 false => Ok(self.stop(Stop::Covered)),
             };
         }
-        if !self.seen.put(fingerprint, Note::NONE.0) {
+        if note.is_none() && !self.seen.put(fingerprint, Note::NONE.0) {
             return Ok(self.stop(Stop::Full));
         }
-        self.path.push(enabled, 0);
+        self.slept.put(fingerprint, asleep);
+        let Some(first) = first else { return Ok(self.stop(Stop::Covered)) };
+        self.path.push(enabled, first);
         self.fingerprints.push(fingerprint);
-        self.next = Next::new(enabled, enabled[0]);
-        Ok(Pick::Run(0))
+        self.states.push(here);
+        self.next = Next::new(enabled, enabled[first]);
+        Ok(Pick::Run(first))
     }
 
-    fn choose(&mut self, count: usize) -> Result<usize, NotRepeated> {
-        self.next.choose(count);
-        if self.audit.is_some() { Ok(0) } else { self.path.choose(count) }
+    fn choose(&mut self, ways: Ways) -> Result<usize, NotRepeated> {
+        self.next.choose(ways.count);
+        if self.audit.is_some() { Ok(0) } else { self.path.choose(ways.count) }
     }
 
     fn ran(&mut self, ran: Ran<F>) -> Result<Option<Stop>, NotRepeated> {
@@ -233,6 +265,7 @@ impl<P: Process, F: Footprint> Engine<P, F> for Stateful<P> {
         } else if self.path.ran(&ran)? {
             self.next.touch(ran.footprint.key());
             self.transitions += 1;
+            self.states.last_mut().expect("an event leads from a state").went(ran.footprint);
         }
         Ok(None)
     }
@@ -257,7 +290,9 @@ impl<P: Process, F: Footprint> Engine<P, F> for Stateful<P> {
         if self.finished {
             return Some(progress::whole());
         }
-        let steps = self.path.steps().iter();
-        Some(progress::share(steps.flat_map(|step| step.levels(step.place, step.enabled.len()))))
+        let steps = self.path.steps().iter().zip(&self.states);
+        Some(progress::share(steps.flat_map(|(step, here)| {
+            step.levels(here.done().saturating_sub(1), step.enabled.len())
+        })))
     }
 }

@@ -5,7 +5,7 @@
 //! the same. A search by dependence cannot notice that a conflict is hidden; this can.
 
 use super::clocks::Clocks;
-use super::{Difference, Engine, Footprint, Moment, NotRepeated, Pick, Process, Ran, Stop};
+use super::{Difference, Engine, Footprint, Moment, NotRepeated, Pick, Process, Ran, Stop, Ways};
 
 /// One event of an execution to run again: who, and the options taken.
 pub type Taken<P> = (P, Box<[usize]>);
@@ -82,11 +82,11 @@ impl<P: Process, F: Footprint> Engine<P, F> for Swaps<P> {
         place.map(Pick::Run).ok_or_else(|| self.differs(self.at))
     }
 
-    fn choose(&mut self, count: usize) -> Result<usize, NotRepeated> {
+    fn choose(&mut self, ways: Ways) -> Result<usize, NotRepeated> {
         let choice = self.choices;
         self.choices += 1;
         let taken = self.steps[self.event(self.at)].1.get(choice);
-        taken.copied().filter(|&taken| taken < count).ok_or_else(|| self.differs(self.at))
+        taken.copied().filter(|&taken| taken < ways.count).ok_or_else(|| self.differs(self.at))
     }
 
     fn ran(&mut self, ran: Ran<F>) -> Result<Option<Stop>, NotRepeated> {

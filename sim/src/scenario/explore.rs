@@ -73,10 +73,10 @@ pub enum Schedules {
 
 impl Schedules {
     /// Whether executions stand for nothing but themselves: other orders of their completions are not
-    /// explored too.
+    /// explored too, and it is not known which of their steps depend on each other.
     #[must_use]
     pub fn stands_for_one_order(self) -> bool {
-        matches!(self, Self::Fifo | Self::Random { .. } | Self::Delays(_))
+        matches!(self, Self::Fifo | Self::Random { by: Draw::Walk, .. } | Self::Delays(_))
     }
 }
 
@@ -104,7 +104,7 @@ impl Reduction {
     }
 }
 
-/// How executions are drawn.
+/// How executions are drawn. All but the walk begin with one in which nothing is reordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Draw {
     /// Whatever is possible is equally likely at every choice: a random walk.
@@ -116,7 +116,8 @@ pub enum Draw {
     Surw,
     /// Few changes of priority, at random places.
     Pct,
-    /// Some of each.
+    /// Some of each: 60 of 100 by [`Self::Pos`], 20 by [`Self::Surw`], 10 by [`Self::Pct`], 10 at
+    /// random among what is possible.
     Portfolio,
 }
 

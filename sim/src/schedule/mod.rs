@@ -81,6 +81,11 @@ pub trait Strategy: Send {
         let _ = fingerprint;
     }
 
+    /// Whether executions stand for others with other orders, so that their steps have to be kept.
+    fn stands_for_others(&self) -> bool {
+        false
+    }
+
     /// What comes before what in the execution that has ended, if it is complete and stands for others
     /// with other orders.
     fn causes(&self) -> Option<Causes<'_>> {
@@ -137,6 +142,10 @@ pub struct Tally {
     pub engine: &'static str,
     /// Classes of executions that differ only in the order of independent events.
     pub classes: Option<u64>,
+    /// Whether there may have been more of them, for want of memory.
+    pub more_classes: bool,
+    /// Of the executions drawn at random, how many are the only one of their class.
+    pub drawn_once: Option<Share>,
     /// States that were reached, each once.
     pub states: Option<u64>,
     /// Executions given up because what would have followed was covered already.

@@ -7,10 +7,11 @@
 //! before the next one are a single event: nothing can come in between.
 
 use super::{Divergence, Mismatch, Strategy, Tally};
-use crate::exec::{ChoicePoint, Footprint, Label, MadeStep, Noted};
+use crate::exec::{ChoicePoint, Enablers, Footprint, Label, MadeStep, Noted};
 use crate::explore::Causes;
 use crate::orders::{
-    Clocks, Delays, Dpor, Ended, Engine, Moment, NotRepeated, Pick, Ran, Stateful, Stop,
+    Clocks, Delays, Dpor, Ended, Engine, Moment, NotRepeated, Pick, Ran, Rule, Sample, Stateful,
+    Stop, Ways,
 };
 use crate::verdict::Share;
 
@@ -30,21 +31,28 @@ pub struct Orders<E> {
     /// What identifies the state in which nothing more could happen, once that was so.
     last: Option<u128>,
     /// The event under way: it has happened once the next moment has come.
-    open: Option<Open>,
+    open: bool,
+    /// Its steps.
+    steps_of_event: Vec<MadeStep>,
     /// What is being listed, kept for its memory.
     enabled: Vec<u64>,
-}
-
-#[derive(Debug)]
-struct Open {
-    steps: Vec<MadeStep>,
 }
 
 impl<E: Engine<u64, Footprint> + Tells> Orders<E> {
     /// Lets `engine` steer executions in which `notes` is noted.
     pub fn new(engine: E, notes: Noted, macro_step: bool) -> Self {
-        let (starts, events, open, enabled) = (Vec::new(), 0, None, Vec::new());
-        Self { engine, notes, macro_step, starts, events, steps: 0, last: None, open, enabled }
+        Self {
+            engine,
+            notes,
+            macro_step,
+            starts: Vec::new(),
+            events: 0,
+            steps: 0,
+            last: None,
+            open: false,
+            steps_of_event: Vec::new(),
+            enabled: Vec::new(),
+        }
     }
 
     /// The engine.
@@ -59,22 +67,25 @@ impl<E: Engine<u64, Footprint> + Tells> Orders<E> {
 
     /// Whether an event would not have been possible without the first of these steps, each of which
     /// alone would have made it possible: if all others come after it.
-    fn is_needed(&self, enablers: &[Option<usize>]) -> bool {
-        let mut events = enablers.iter().flatten().map(|&step| self.event_of(step));
-        let Some(first) = events.next() else { return true };
+    fn is_needed(&self, enablers: &Enablers) -> bool {
+        let Some(first) = enablers.first.map(|step| self.event_of(step)) else { return true };
+        let mut events = enablers.others.iter().map(|&step| self.event_of(step));
         events.all(|other| other == first || self.engine.comes_before(first, other))
     }
 
     /// Tells the engine of the event that has come to its end.
     fn close(&mut self) -> Result<Option<Stop>, NotRepeated> {
-        let Some(Open { steps }) = self.open.take() else { return Ok(None) };
-        let (Some(first), Some(last)) = (steps.first(), steps.last()) else { return Ok(None) };
-        let footprint = match &*steps {
+        let steps = &self.steps_of_event;
+        let (true, Some(first), Some(last)) =
+            (std::mem::take(&mut self.open), steps.first(), steps.last())
+        else {
+            return Ok(None);
+        };
+        let footprint = match &**steps {
             [only] => only.footprint.clone(),
             several => Footprint::union(several.iter().map(|step| &step.footprint)),
         };
-        let enabled_by = first.enabled_by.first().copied().flatten();
-        let enabled_by = enabled_by.map(|step| self.event_of(step));
+        let enabled_by = first.enabled_by.first.map(|step| self.event_of(step));
         let needed = self.is_needed(&first.enabled_by);
         let (waited_for_all, past) = (first.clock_moved, last.past);
         self.engine.ran(Ran { footprint, enabled_by, needed, waited_for_all, past })
@@ -85,7 +96,7 @@ impl<E: Engine<u64, Footprint> + Tells> Orders<E> {
         point: &ChoicePoint<'_>,
         fingerprint: &mut dyn FnMut() -> u128,
     ) -> Result<Pick, NotRepeated> {
-        if self.macro_step && self.open.is_some() && matches!(point.options, [Label::Poll(_)]) {
+        if self.macro_step && self.open && matches!(point.options, [Label::Poll(_)]) {
             return Ok(Pick::Run(0));
         }
         if let Some(stop) = self.close()? {
@@ -98,17 +109,23 @@ impl<E: Engine<u64, Footprint> + Tells> Orders<E> {
                 self.enabled.push(process);
             }
         }
-        let mut moment = Moment { enabled: &self.enabled, fingerprint };
+        // To give up a guest request is what the world lists last, and the only mishap that is not one
+        // of several ways of an event.
+        let given_up = |label: &&Label| matches!(label, Label::Cancel { .. });
+        let mishaps = point.options.iter().rev().take_while(given_up).count();
+        let mut moment = Moment { enabled: &self.enabled, mishaps, fingerprint };
         let place = match self.engine.pick(&mut moment)? {
             Pick::Run(place) => place,
             Pick::Stop(stop) => return Ok(Pick::Stop(stop)),
         };
         self.begin_event(point.step);
         let process = self.enabled[place];
-        let ways = point.options.iter().filter(|label| label.process() == process).count();
-        let way = if ways == 1 { 0 } else { self.engine.choose(ways)? };
-        let mut of_process = (0..).zip(point.options).filter(|(_, l)| l.process() == process);
-        Ok(Pick::Run(of_process.nth(way).expect("counted above").0))
+        let of_process = (0..).zip(point.options).filter(|(_, label)| label.process() == process);
+        let (count, mishaps) = of_process.clone().fold((0, 0), |(count, mishaps), (_, label)| {
+            (count + 1, mishaps + usize::from(label.is_mishap()))
+        });
+        let way = if count == 1 { 0 } else { self.engine.choose(Ways { count, mishaps })? };
+        Ok(Pick::Run(of_process.clone().nth(way).expect("counted above").0))
     }
 
     fn begin_event(&mut self, step: usize) {
@@ -117,7 +134,8 @@ impl<E: Engine<u64, Footprint> + Tells> Orders<E> {
             None => self.starts.push(step),
         }
         self.events += 1;
-        self.open = Some(Open { steps: Vec::new() });
+        self.open = true;
+        self.steps_of_event.clear();
     }
 }
 
@@ -125,6 +143,11 @@ impl<E: Engine<u64, Footprint> + Tells> Orders<E> {
 pub trait Tells {
     /// What it has done.
     fn tally(&self) -> Tally;
+
+    /// Whether an execution stands for others with other orders.
+    fn stands_for_others(&self) -> bool {
+        false
+    }
 
     /// Whether an event of the execution under way comes before a later one in the order of
     /// dependence; true, if the engine does not care.
@@ -182,6 +205,10 @@ impl Tells for Dpor<u64, Footprint> {
         self.ended() == Some(Ended::Elsewhere)
     }
 
+    fn stands_for_others(&self) -> bool {
+        true
+    }
+
     fn comes_before(&self, earlier: usize, later: usize) -> bool {
         self.clocks().is_before(earlier, later)
     }
@@ -191,7 +218,7 @@ impl Tells for Dpor<u64, Footprint> {
     }
 }
 
-impl Tells for Stateful<u64> {
+impl Tells for Stateful<u64, Footprint> {
     fn save(&self) -> Option<Vec<u8>> {
         postcard::to_allocvec(self).ok()
     }
@@ -230,6 +257,39 @@ impl Tells for Delays<u64> {
     }
 }
 
+impl<R: Rule<u64, Footprint> + Default> Tells for Sample<u64, Footprint, R> {
+    fn save(&self) -> Option<Vec<u8>> {
+        self.has_pilot().then(|| postcard::to_allocvec(self).ok()).flatten()
+    }
+
+    fn restored(saved: &[u8]) -> Option<Self> {
+        postcard::from_bytes(saved).ok()
+    }
+
+    fn tally(&self) -> Tally {
+        let drawn = self.drawn();
+        Tally {
+            engine: R::NAME,
+            classes: (drawn.draws() > 0).then(|| drawn.classes()),
+            more_classes: drawn.is_full(),
+            drawn_once: Some(Share { part: drawn.once(), whole: drawn.draws() }),
+            ..Tally::default()
+        }
+    }
+
+    fn comes_before(&self, earlier: usize, later: usize) -> bool {
+        self.clocks().is_before(earlier, later)
+    }
+
+    fn stands_for_others(&self) -> bool {
+        true
+    }
+
+    fn causes(&self) -> Option<(&Clocks, Vec<u128>)> {
+        (self.ended() == Some(Ended::Complete)).then(|| (self.clocks(), self.keys().collect()))
+    }
+}
+
 /// Most states that are remembered.
 pub(crate) const STATES_MAX: usize = 1 << 26;
 
@@ -242,12 +302,13 @@ impl<E: Engine<u64, Footprint> + Tells + Send> Strategy for Orders<E> {
         self.events = 0;
         self.steps = 0;
         self.last = None;
-        self.open = None;
+        self.open = false;
         self.engine.begin()
     }
 
     fn choose(&mut self, point: &ChoicePoint<'_>) -> Result<usize, Box<Divergence>> {
-        self.engine.choose(point.options.len()).map_err(diverged)
+        let ways = Ways { count: point.options.len(), mishaps: 0 };
+        self.engine.choose(ways).map_err(diverged)
     }
 
     fn next(
@@ -264,7 +325,8 @@ impl<E: Engine<u64, Footprint> + Tells + Send> Strategy for Orders<E> {
 
     fn made(&mut self, step: MadeStep) -> Result<(), Box<Divergence>> {
         self.steps = step.step + 1;
-        self.open.as_mut().expect("a step belongs to an event").steps.push(step);
+        assert!(self.open, "a step belongs to an event");
+        self.steps_of_event.push(step);
         Ok(())
     }
 
@@ -281,6 +343,10 @@ impl<E: Engine<u64, Footprint> + Tells + Send> Strategy for Orders<E> {
             None => self.engine.end(None),
         };
         result.map_err(diverged)
+    }
+
+    fn stands_for_others(&self) -> bool {
+        self.engine.stands_for_others()
     }
 
     fn causes(&self) -> Option<Causes<'_>> {

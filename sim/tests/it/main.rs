@@ -12,6 +12,7 @@ mod models;
 mod named_invariants;
 mod orders;
 mod real_images;
+mod reordered;
 mod second_power_cut;
 mod self_check;
 mod toys;

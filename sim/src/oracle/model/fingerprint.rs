@@ -47,6 +47,7 @@ impl SectorModel {
             let mut sectors = self.uncovered_before(submitted);
             // Where it may see more than that.
             sectors.extend(&self.held);
+            sectors.retain(|sector| read.sectors.contains(sector));
             self.reach_key("read", submitted, read.id, &sectors)
         })
     }

@@ -69,7 +69,7 @@ fn after_a_power_cut_only_superseded_values_are_gone() {
 fn a_read_sees_the_last_write_or_a_concurrent_one() {
     let read_now = |steps: &[Step]| {
         let mut model = run(steps);
-        let read = model.submit_read(0);
+        let read = model.submit_read(0, 0..u64::MAX);
         model.readable(0, &read)
     };
     assert_eq!(read_now(&[W(1), Ok(1)]), [Value::Write(1)]);
@@ -218,7 +218,7 @@ impl Pair {
                 }
             }
             12 => {
-                self.reads.push(self.model.submit_read(0));
+                self.reads.push(self.model.submit_read(0, 0..u64::MAX));
                 self.reference.submit();
             }
             _ => {
@@ -302,7 +302,7 @@ fn a_write_that_is_flushed_over_is_kept_for_a_read_in_flight_only() {
         model.flush_succeeded(flush);
     };
     flushed_write(&mut model, 1);
-    let read = model.submit_read(0);
+    let read = model.submit_read(0, 0..u64::MAX);
     flushed_write(&mut model, 2);
     flushed_write(&mut model, 3);
     assert_eq!(model.after_power_cut().of(0), [Value::Write(3)]);

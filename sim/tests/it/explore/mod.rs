@@ -5,4 +5,5 @@ mod exactness;
 mod misbehaviour;
 mod pitfalls;
 mod promises;
+mod reductions;
 mod saved;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 
-use plugpull_sim::orders::{Dpor, Engine, Moment, Pick, Plain, Shard};
+use plugpull_sim::orders::{Dpor, Engine, Moment, Pick, Plain, Shard, Ways};
 
 use crate::models::disks::{Disks, m3};
 use crate::models::search::{Model, search};
@@ -79,12 +79,13 @@ fn run_up_to_flush(
         let mut enabled = Vec::new();
         model.enabled(&mut enabled);
         let mut fingerprint = || 0;
-        let moment = &mut Moment { enabled: &enabled, fingerprint: &mut fingerprint };
+        let moment = &mut Moment { enabled: &enabled, mishaps: 0, fingerprint: &mut fingerprint };
         let Pick::Run(place) = engine.pick(moment).unwrap() else { return false };
         if enabled[place] == FLUSH {
             return true;
         }
-        let ran = model.step(enabled[place], step, &mut |count| engine.choose(count)).unwrap();
+        let mut choose = |count| engine.choose(Ways { count, mishaps: 0 });
+        let ran = model.step(enabled[place], step, &mut choose).unwrap();
         if engine.ran(ran).unwrap().is_some() {
             return false;
         }

@@ -3,6 +3,7 @@
 mod classes;
 mod crashes;
 mod delayed;
+mod drawn;
 mod programs;
 mod shards;
 mod wrong;

@@ -81,7 +81,7 @@ fn stateful(program: &Program) -> Found {
     let reached = |model: &Running| {
         found.reached.insert(model.state().key());
     };
-    let end = |model: &Running, _: &Stateful<u64>, complete| {
+    let end = |model: &Running, _: &Stateful<u64, _>, complete| {
         if complete {
             found.last.insert(model.state().key());
         }

@@ -120,7 +120,7 @@ fn a_search_goes_on_where_it_was_stopped() {
         assert_eq!(parts.counts(), through.counts());
         assert_eq!(parts.classes(), through.classes());
         let mut through = Stateful::new(1000, 1);
-        let nothing = |_: &Running, _: &Stateful<_>, _| {};
+        let nothing = |_: &Running, _: &Stateful<_, _>, _| {};
         search(&mut Running::new(program), &mut through, |_| {}, nothing).unwrap();
         let parts = interrupted(Running::new(program), Stateful::new(1000, 1));
         assert_eq!(parts.counts(), through.counts());

@@ -114,7 +114,7 @@ fn an_event_that_hides_what_enabled_it() {
 /// Runs the event of the enabled process that goes first.
 fn go(dpor: &mut Dpor<u64, Touched>, enabled: &[u64], writes: u64) -> Option<Difference> {
     let mut fingerprint = || 0;
-    let picked = dpor.pick(&mut Moment { enabled, fingerprint: &mut fingerprint });
+    let picked = dpor.pick(&mut Moment { enabled, mishaps: 0, fingerprint: &mut fingerprint });
     assert_eq!(picked, Ok(Pick::Run(0)));
     let footprint = Touched { writes, ..Touched::default() };
     dpor.ran(Ran { footprint, ..nothing() }).err().map(|NotRepeated { what, .. }| what)
@@ -215,7 +215,7 @@ fn honest_programs_commute() {
 #[test]
 fn no_room_for_more_states() {
     let mut stateful = Stateful::new(5, 1);
-    search(&mut m3(2), &mut stateful, |_| {}, |_, _: &Stateful<_>, _| {}).unwrap();
+    search(&mut m3(2), &mut stateful, |_| {}, |_, _: &Stateful<_, _>, _| {}).unwrap();
     assert!(stateful.is_full());
     assert_eq!(stateful.states(), 5);
 }

@@ -5,12 +5,14 @@
 //! |---|---|
 //! | [`blocks`] | guest sectors in place, and a recovery that a test supplies |
 //! | [`commit`] | one pending write beside a commit record |
+//! | [`first`] | blocks of which the first writer does more than the others |
 //! | [`log`] | records in a row, of which recovery believes those before the first hole |
 //! | [`register`] | one guest sector in two slots, the newer of which counts |
 //! | [`stages`] | an opening in steps, each of which is marked on the disk |
 
 pub(crate) mod blocks;
 pub(crate) mod commit;
+pub(crate) mod first;
 pub(crate) mod log;
 pub(crate) mod register;
 pub(crate) mod stages;
@@ -125,6 +127,7 @@ pub(crate) struct Toy {
     queries: [ByteRange; 1],
     open: Box<Open>,
     questions: Vec<Box<Question>>,
+    tells: bool,
 }
 
 impl Toy {
@@ -147,7 +150,14 @@ impl Toy {
                 Box::pin(async { Ok(Arc::new(Opened(Arc::new(opening.await?))) as _) })
             }),
             questions: Vec::new(),
+            tells: false,
         }
+    }
+
+    /// That claims to share nothing that it does not tell.
+    pub(crate) fn telling(mut self) -> Self {
+        self.tells = true;
+        self
     }
 
     /// On another kind of disk.
@@ -181,6 +191,10 @@ impl System for Toy {
 
     fn queries(&self) -> &[ByteRange] {
         &self.queries
+    }
+
+    fn is_tracked(&self) -> bool {
+        self.tells
     }
 
     fn open(
@@ -221,7 +235,12 @@ pub(crate) fn cross_checked(toy: Toy, exploration: &Exploration) -> ScenarioResu
     explored_with(toy, exploration, RunOptions { cross_check: true, ..RunOptions::default() })
 }
 
-fn explored_with(toy: Toy, exploration: &Exploration, options: RunOptions) -> ScenarioResult {
+/// The same with these options.
+pub(crate) fn explored_with(
+    toy: Toy,
+    exploration: &Exploration,
+    options: RunOptions,
+) -> ScenarioResult {
     let system: Arc<dyn System> = Arc::new(toy);
     let result = run_system(&system, exploration, &options, &|_| ());
     for violation in &result.violations {

@@ -60,7 +60,7 @@ impl Run {
                 model.submit_write(sectors.clone(), *id);
                 writes.push((*id, sectors.clone()));
             }
-            Event::Read(id) => reads.push((*id, model.submit_read(*id))),
+            Event::Read(id) => reads.push((*id, model.submit_read(*id, 0..u64::MAX))),
             Event::Flush(id) => flushes.push((*id, model.submit_flush(*id))),
             Event::End(id, end) => {
                 if let Some(sectors) = take(writes, *id) {
