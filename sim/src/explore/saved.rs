@@ -36,6 +36,7 @@ pub(super) struct Saved {
     strategy: Vec<u8>,
     executions: u64,
     capped: u64,
+    wide: u64,
     footprints: Share,
     audited: u64,
     events: BTreeSet<String>,
@@ -59,6 +60,7 @@ impl Saved {
             strategy: strategy.save()?,
             executions: outcome.executions,
             capped: outcome.capped,
+            wide: outcome.wide,
             footprints: outcome.footprints,
             audited: search.audit.map_or(0, |audit| audit.pairs),
             events: events.chain(outcome.earlier_events.iter().cloned()).collect(),
@@ -96,6 +98,7 @@ impl Saved {
         let outcome = &mut search.outcome;
         outcome.executions = self.executions;
         outcome.capped = self.capped;
+        outcome.wide = self.wide;
         outcome.footprints = self.footprints;
         outcome.earlier_events = self.events;
         if let Some(audit) = &mut search.audit {

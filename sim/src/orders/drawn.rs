@@ -1,5 +1,7 @@
 //! Which classes of executions were drawn, and how many there may be that were not.
 
+use serde::{Deserialize, Serialize};
+
 use super::seen::Seen;
 
 /// The classes of executions drawn at random, counted exactly as long as there is room.
@@ -7,7 +9,7 @@ use super::seen::Seen;
 /// The share of executions that are of classes never drawn is about that of the draws that are the only
 /// ones of their class (Good and Turing). Once there is no room for one more class nothing is counted
 /// any more.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Drawn {
     /// By signature, whether it was drawn more than once.
     classes: Seen,

@@ -23,6 +23,11 @@ impl Draws {
         Self { rng }
     }
 
+    /// Those of an execution that has not begun: it begins with its own.
+    pub(super) fn unused() -> Self {
+        Self::new(0, 0)
+    }
+
     /// Any number.
     pub fn number(&mut self) -> u64 {
         self.rng.next_u64()

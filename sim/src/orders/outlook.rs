@@ -6,10 +6,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Process, Ran};
 
 /// What is known from the pilot, and from the execution under way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound(deserialize = "P: Ord + Deserialize<'de>, F: Deserialize<'de>"))]
 pub struct Outlook<P, F> {
     /// By process, and how many events of it came before.
     expected: BTreeMap<(P, usize), Expected<F>>,
@@ -20,7 +23,7 @@ pub struct Outlook<P, F> {
 }
 
 /// An event of the pilot.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Expected<F> {
     footprint: F,
     /// How many events would not have happened without it, itself included.

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::choices::Choice;
 use super::clocks::Clocks;
 use super::counts::{Counts, Ended};
@@ -33,7 +35,7 @@ pub trait Rule<P: Process, F: Footprint> {
 }
 
 /// Which executions of a campaign to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Iterations {
     /// These,
     pub range: Range<u64>,
@@ -66,7 +68,13 @@ impl Iterations {
 ///
 /// Mishaps, among what may happen next and among the ways of an event, are taken once in
 /// [`Draws::MISHAP_ONE_IN`], if there is anything else.
-#[derive(Debug, Clone)]
+///
+/// Its state may be stored between two executions, after the pilot.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(bound(
+    serialize = "P: Serialize, F: Serialize",
+    deserialize = "P: Ord + Deserialize<'de>, F: Deserialize<'de>, R: Default"
+))]
 pub struct Sample<P, F, R> {
     campaign: u64,
     iterations: Iterations,
@@ -75,18 +83,25 @@ pub struct Sample<P, F, R> {
     /// The iteration that runs or ran last.
     iteration: Option<u64>,
     /// The pilot, until it has ended.
+    #[serde(skip, default = "Option::default")]
     pilot: Option<Pilot<P, F>>,
     outlook: Outlook<P, F>,
+    /// Both begin anew with each execution.
+    #[serde(skip)]
     rule: R,
+    #[serde(skip, default = "Draws::unused")]
     draws: Draws,
     events: Events<P, F>,
     /// The process whose event is under way, and the choices made in it.
+    #[serde(skip, default = "Option::default")]
     current: Option<P>,
+    #[serde(skip)]
     choices: Vec<Choice>,
     counts: Counts,
     drawn: Drawn,
     ended: Option<Ended>,
     /// A set of steps, kept for its memory.
+    #[serde(skip)]
     row: Vec<u64>,
 }
 
@@ -137,6 +152,12 @@ impl<P: Process, F: Footprint, R> Sample<P, F, R> {
     #[must_use]
     pub fn iteration(&self) -> Option<u64> {
         self.iteration
+    }
+
+    /// Whether the pilot has come to its end.
+    #[must_use]
+    pub fn has_pilot(&self) -> bool {
+        self.pilot.is_none()
     }
 
     /// How the last execution ended; none before the first [`Engine::end`].

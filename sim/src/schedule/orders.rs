@@ -257,7 +257,15 @@ impl Tells for Delays<u64> {
     }
 }
 
-impl<R: Rule<u64, Footprint>> Tells for Sample<u64, Footprint, R> {
+impl<R: Rule<u64, Footprint> + Default> Tells for Sample<u64, Footprint, R> {
+    fn save(&self) -> Option<Vec<u8>> {
+        self.has_pilot().then(|| postcard::to_allocvec(self).ok()).flatten()
+    }
+
+    fn restored(saved: &[u8]) -> Option<Self> {
+        postcard::from_bytes(saved).ok()
+    }
+
     fn tally(&self) -> Tally {
         let drawn = self.drawn();
         Tally {

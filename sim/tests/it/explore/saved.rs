@@ -91,6 +91,7 @@ fn a_search_goes_on_from_every_execution() {
         "{ exhaustive = \"stateful\" }",
         "{ delays = 2 }",
         "{ random = 20, seed = 3 }",
+        "{ random = 20, seed = 3, by = \"portfolio\" }",
     ] {
         let result = check(schedules, |text| text);
         assert_eq!(result.goals.unmet, ["journal-replayed"; 0], "{schedules}");
