@@ -51,7 +51,7 @@ impl Place {
 #[test]
 fn a_run_that_was_killed_says_what_it_would_have_said() {
     let place = place();
-    let undisturbed = place.run("run all --jobs 1 --format json").exits(3);
+    let undisturbed = place.run("run all --jobs 1 --format json --checkpoint other").exits(3);
     let run = "run all --jobs 1 --format json --checkpoint kept --checkpoint-every 50ms";
     let (mut kills, mut random) = (0, 5_u64);
     while kills < 20 {
@@ -72,7 +72,7 @@ fn a_run_that_was_killed_says_what_it_would_have_said() {
 #[test]
 fn a_run_goes_on_after_its_budget() {
     let place = place();
-    let undisturbed = place.run("run all --format json").exits(3);
+    let undisturbed = place.run("run all --format json --checkpoint other").exits(3);
     let mut budget = 100;
     let ended = loop {
         let run = format!("run all --format json --checkpoint kept --budget {budget}ms");
