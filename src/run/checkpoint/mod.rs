@@ -66,6 +66,13 @@ impl Checkpoint {
                 "{path}: {why}; delete it to begin anew, or name another checkpoint"
             ))
         };
+        // Better now than after the first stretch of the search.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            let (path, folder) = (shown(path), shown(folder));
+            let why = format!("{path}: there is no folder {folder}; make it, or name another");
+            return Err(Failure::input(why));
+        }
         let hash = |loaded: &Loaded| (loaded.path.clone(), identity::scenario(&loaded.scenario));
         let identity = Identity {
             program: (PROGRAM.to_owned(), identity::program()?),
