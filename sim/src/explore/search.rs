@@ -7,7 +7,9 @@
 //! its last one, and that one alone is explored. When something is found, the earliest step of the
 //! interval that fails is looked for by bisection. Whether two failures have the same *name* is
 //! another question: what a flush covers later is D-DUR and not D-OLDNEW any more. A search for a
-//! named invariant that finds only others therefore goes on at every step.
+//! named invariant that finds only others therefore goes on at every step. An execution that is given
+//! up is explored at its last moment as well, unless a task can run: the run settles nothing, and the
+//! state after it is reached, too.
 //!
 //! Unless every order of completions has an execution of its own, each execution is followed by the
 //! one that shows what the other consistent cuts of it would (see `latest`).
@@ -350,7 +352,15 @@ impl<'a> Search<'a> {
                     self.outcome.capped += 1;
                     return ControlFlow::Continue(());
                 }
-                Step::Stopped(_) => return ControlFlow::Continue(()),
+                Step::Stopped(_) => {
+                    // What follows is covered, this moment itself perhaps not: all that can happen may
+                    // settle something, and be spared because it was explored before another event.
+                    let goes_on = |label: &Label| matches!(label, Label::Poll(_));
+                    if interval.unexplored && !execution.world.possible().iter().any(goes_on) {
+                        self.crash_point(execution, &interval, None)?;
+                    }
+                    return ControlFlow::Continue(());
+                }
                 Step::Diverged(divergence) => {
                     self.diverged(&divergence);
                     return ControlFlow::Break(());
