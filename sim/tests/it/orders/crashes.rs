@@ -165,7 +165,8 @@ fn two_disks_need_cuts() {
         let dpor = dpor(two_disks(clients));
         assert_eq!(dpor.found.keys.len(), keys, "{clients} clients");
         assert_eq!(dpor.prefixes.len(), prefixes, "{clients} clients");
-        if clients < 4 {
+        // 369,600 orders of four clients: too many for a debug build.
+        if clients < 4 || !cfg!(debug_assertions) {
             assert_eq!(dpor.found.keys, plain(two_disks(clients)).keys);
         }
         assert_eq!(dpor.found.keys, stateful(two_disks(clients)).0);
