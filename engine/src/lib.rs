@@ -4,14 +4,18 @@
 //! [`Runtime`], and whoever opens an image supplies both. On real files that is
 //! [`FileDisk`] and [`LocalRuntime`].
 
+mod access;
 pub mod disk;
 pub mod error;
 pub mod file_disk;
 pub mod fvd;
+mod planted;
+pub mod resolver;
 pub mod runtime;
 pub mod sync;
 pub mod units;
 
+pub use access::Access;
 pub use disk::{Disk, DiskError, DiskErrorKind, DiskProperties, IoFuture, WriteFlags};
 pub use error::{Error, ErrorKind};
 pub use file_disk::FileDisk;

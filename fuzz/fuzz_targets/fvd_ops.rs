@@ -7,8 +7,9 @@
 
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
+use plugpull_engine::Access;
 use plugpull_engine::ByteRange;
-use plugpull_engine::fvd::{Access, Fvd};
+use plugpull_engine::fvd::Fvd;
 use plugpull_fuzz::config::Config;
 use plugpull_fuzz::session::Session;
 use plugpull_sim::disk::{CrashSpace, Image};

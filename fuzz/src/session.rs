@@ -3,10 +3,11 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use plugpull_engine::Access;
 use plugpull_engine::fvd::create::create;
 use plugpull_engine::fvd::planted::PlantedBugs;
-use plugpull_engine::fvd::resolver::{BoxFuture, Resolver, Role};
-use plugpull_engine::fvd::{Access, Fvd, OpenOptions};
+use plugpull_engine::fvd::{Fvd, OpenOptions};
+use plugpull_engine::resolver::{BoxFuture, Resolver, Role};
 use plugpull_engine::{Disk, Error};
 use plugpull_sim::crash::{DirectWorld, LazyDisks, Watch};
 use plugpull_sim::disk::{DiskSpec, Image};

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
+use plugpull_engine::Access;
 use plugpull_engine::ByteRange;
 use plugpull_engine::LocalRuntime;
 use plugpull_engine::file_disk::shown;
-use plugpull_engine::fvd::Access;
 
 use super::copy::{first_data, first_difference};
 use super::open::{Format, Source};

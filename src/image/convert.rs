@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use plugpull_engine::Access;
 use plugpull_engine::LocalRuntime;
-use plugpull_engine::fvd::Access;
 use plugpull_engine::fvd::create::create;
 
 use super::copy::copy;

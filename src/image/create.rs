@@ -4,11 +4,11 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use plugpull_engine::Access;
 use plugpull_engine::Disk;
 use plugpull_engine::LocalRuntime;
-use plugpull_engine::fvd::Access;
 use plugpull_engine::fvd::create::{BaseOptions, PrefetchOptions, create};
-use plugpull_engine::fvd::resolver::{Resolver, Role};
+use plugpull_engine::resolver::{Resolver, Role};
 
 use super::create_options::Layout;
 use super::error::{disk_error, file_error, image_error};

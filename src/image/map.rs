@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use plugpull_engine::Access;
 use plugpull_engine::LocalRuntime;
 use plugpull_engine::disk::IoFuture;
 use plugpull_engine::file_disk::FileMode;
 use plugpull_engine::fvd::planted::PlantedBugs;
-use plugpull_engine::fvd::resolver::{BoxFuture, Resolver, Role};
-use plugpull_engine::fvd::{Access, Extent, Fvd, Location, OpenOptions};
+use plugpull_engine::fvd::{Extent, Fvd, Location, OpenOptions};
+use plugpull_engine::resolver::{BoxFuture, Resolver, Role};
 use plugpull_engine::{
     ByteRange, Disk, DiskError, DiskErrorKind, DiskProperties, Error, WriteFlags,
 };

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use plugpull_engine::Access;
 use plugpull_engine::Disk;
 use plugpull_engine::LocalRuntime;
 use plugpull_engine::file_disk::{FileDisk, FileMode};
 use plugpull_engine::fvd::probe::probe;
-use plugpull_engine::fvd::{Access, Fvd, FvdDisk};
+use plugpull_engine::fvd::{Fvd, FvdDisk};
 
 use super::error::{disk_error, image_error};
 use super::guest::Guest;

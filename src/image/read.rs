@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use plugpull_engine::Access;
 use plugpull_engine::ByteRange;
 use plugpull_engine::LocalRuntime;
-use plugpull_engine::fvd::Access;
 
 use super::error::{file_error, io_error};
 use super::new_file::NewFile;

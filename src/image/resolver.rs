@@ -6,11 +6,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use plugpull_engine::Access;
 use plugpull_engine::LocalRuntime;
 use plugpull_engine::file_disk::{FileDisk, FileMode};
 use plugpull_engine::fvd::planted::PlantedBugs;
-use plugpull_engine::fvd::resolver::{BoxFuture, Resolver, Role};
-use plugpull_engine::fvd::{Access, Fvd, FvdDisk, OpenOptions};
+use plugpull_engine::fvd::{Fvd, FvdDisk, OpenOptions};
+use plugpull_engine::resolver::{BoxFuture, Resolver, Role};
 use plugpull_engine::{Disk, Error};
 
 use super::error::OPEN_NAMED;

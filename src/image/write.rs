@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use plugpull_engine::Access;
 use plugpull_engine::LocalRuntime;
-use plugpull_engine::fvd::Access;
 
 use super::error::file_error;
 use super::guest::Guest;

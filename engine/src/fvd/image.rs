@@ -12,24 +12,16 @@ use super::header::Header;
 use super::map::Extent;
 use super::maps::Maps;
 use super::planted::{Bug, PlantedBugs};
-use super::resolver::Resolver;
 use super::shared_maps::SharedMaps;
+use crate::access::Access;
 use crate::error::Error;
+use crate::resolver::Resolver;
 use crate::runtime::{BoxTask, Runtime};
 use crate::sync::{
     Event, Gate, LockKey, LockMode, Mutex, RangeGuard, RangeLock, Shared, WakeOrder,
     finish_when_dropped,
 };
 use crate::units::{ByteRange, SECTOR};
-
-/// What the image is opened for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Reading: no disk is written, the journal is replayed in memory only.
-    ReadOnly,
-    /// Reading and writing.
-    ReadWrite,
-}
 
 /// How to open an image.
 #[derive(Clone)]

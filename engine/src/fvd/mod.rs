@@ -44,7 +44,6 @@ pub mod probe;
 mod read;
 mod record;
 mod recover;
-pub mod resolver;
 mod runs;
 mod shared_maps;
 mod store;
@@ -57,5 +56,5 @@ mod write_maps;
 
 pub use barrier::Disks;
 pub use fvd_disk::FvdDisk;
-pub use image::{Access, Fvd, OpenOptions, PrefetchState, State};
+pub use image::{Fvd, OpenOptions, PrefetchState, State};
 pub use map::{Extent, Location};

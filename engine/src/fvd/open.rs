@@ -12,13 +12,14 @@ use super::chunk_space::ChunkSpace;
 use super::fvd_disk::FvdDisk;
 use super::geometry::Geometry;
 use super::header::{CLEAN_SHUTDOWN_SECTOR, Header};
-use super::image::{Access, Fvd, Image, OpenOptions, PrefetchState, State};
+use super::image::{Fvd, Image, OpenOptions, PrefetchState, State};
 use super::planted::Bug;
 use super::probe::probe;
 use super::recover::{Regions, load_maps};
-use super::resolver::Role;
+use crate::access::Access;
 use crate::disk::{Disk, DiskError, DiskErrorKind, WriteFlags};
 use crate::error::Error;
+use crate::resolver::Role;
 use crate::units::{ByteRange, SECTOR};
 
 impl Fvd {

@@ -3,29 +3,9 @@
 //! Each variant is named in one place of the engine, in a call of [`PlantedBugs::has`] that changes
 //! one line or branch. Without the feature `planted` the answer is the constant false.
 
-macro_rules! bugs {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $id:literal,)+) => {
-        /// A planted bug.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        #[repr(u8)]
-        pub enum Bug {
-            $($(#[doc = $doc])+ $variant,)+
-        }
+use crate::planted::planted_bugs;
 
-        impl Bug {
-            /// Every bug, in order of declaration.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
-
-            /// The name used in scenarios.
-            #[must_use]
-            pub fn id(self) -> &'static str {
-                match self { $(Self::$variant => $id,)+ }
-            }
-        }
-    };
-}
-
-bugs! {
+planted_bugs! {
     /// P1: the clean flag is written with no flush between it and the maps.
     CleanFlagBeforeMapsFlush = "fvd-clean-flag-before-maps-flush",
     /// P2: the journal is reused before the maps written by the recycle are durable.
@@ -89,49 +69,4 @@ bugs! {
     HostChunkId = "host-fvd-chunk-id",
     /// Header fields are trusted.
     HostGeometry = "host-fvd-geometry",
-}
-
-impl Bug {
-    /// The bug that scenarios call `id`.
-    #[must_use]
-    pub fn from_id(id: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|bug| bug.id() == id)
-    }
-}
-
-/// The bugs planted in one opened image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PlantedBugs {
-    #[cfg(feature = "planted")]
-    bits: u64,
-}
-
-impl PlantedBugs {
-    /// No bug.
-    pub const NONE: Self = Self {
-        #[cfg(feature = "planted")]
-        bits: 0,
-    };
-
-    /// Exactly these bugs.
-    #[cfg(feature = "planted")]
-    #[must_use]
-    pub fn of(bugs: &[Bug]) -> Self {
-        Self { bits: bugs.iter().fold(0, |bits, &bug| bits | 1 << bug as u8) }
-    }
-
-    /// Whether `bug` is planted.
-    #[cfg(feature = "planted")]
-    #[must_use]
-    pub fn has(self, bug: Bug) -> bool {
-        self.bits >> bug as u8 & 1 == 1
-    }
-
-    /// Whether `bug` is planted: never, without the feature.
-    #[cfg(not(feature = "planted"))]
-    #[must_use]
-    #[inline(always)]
-    pub fn has(self, _bug: Bug) -> bool {
-        false
-    }
 }

@@ -4,14 +4,15 @@
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
+use plugpull_engine::Access;
 use plugpull_engine::fvd::check::check;
 use plugpull_engine::fvd::create::{
     BaseOptions, CompactOptions, CreateOptions, JournalSize, create,
 };
 use plugpull_engine::fvd::header::{Header, USED_LEN, offset};
 use plugpull_engine::fvd::planted::PlantedBugs;
-use plugpull_engine::fvd::resolver::{BoxFuture, NoFiles, Resolver, Role};
-use plugpull_engine::fvd::{Access, Fvd, OpenOptions};
+use plugpull_engine::fvd::{Fvd, OpenOptions};
+use plugpull_engine::resolver::{BoxFuture, NoFiles, Resolver, Role};
 use plugpull_engine::{ByteRange, Disk, Error, ErrorKind, LocalRuntime};
 
 use crate::hostile::{Expect, HostileImage, hostile_images, mixed};

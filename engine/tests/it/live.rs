@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
+use plugpull_engine::Access;
 use plugpull_engine::fvd::create::{
     BaseOptions, CompactOptions, CreateOptions, JournalSize, PrefetchOptions, create,
 };
 use plugpull_engine::fvd::header::Header;
 use plugpull_engine::fvd::planted::{Bug, PlantedBugs};
-use plugpull_engine::fvd::resolver::{BoxFuture, NoFiles, Resolver, Role};
-use plugpull_engine::fvd::{
-    Access, Extent, Fvd, FvdDisk, Location, OpenOptions, PrefetchState, events,
-};
+use plugpull_engine::fvd::{Extent, Fvd, FvdDisk, Location, OpenOptions, PrefetchState, events};
+use plugpull_engine::resolver::{BoxFuture, NoFiles, Resolver, Role};
 use plugpull_engine::{ByteRange, Disk, Error, ErrorKind};
 
 use crate::mem_disk::MemDisk;

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use plugpull_engine::Access;
 use plugpull_engine::fvd::create::{
     BaseOptions, CompactOptions, CreateOptions, JournalSize, create,
 };
 use plugpull_engine::fvd::planted::PlantedBugs;
-use plugpull_engine::fvd::resolver::{BoxFuture, Resolver, Role};
-use plugpull_engine::fvd::{Access, Fvd, OpenOptions};
+use plugpull_engine::fvd::{Fvd, OpenOptions};
+use plugpull_engine::resolver::{BoxFuture, Resolver, Role};
 use plugpull_engine::{ByteRange, Disk, Error, LocalRuntime};
 
 use crate::mem_disk::MemDisk;

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use plugpull_engine::Access;
 use plugpull_engine::fvd::create::{
     BaseOptions, CompactOptions, CreateOptions, JournalSize, PrefetchOptions, create,
 };
 use plugpull_engine::fvd::planted::{Bug, PlantedBugs};
-use plugpull_engine::fvd::resolver::{BoxFuture, Resolver, Role};
-use plugpull_engine::fvd::{Access, Fvd, OpenOptions};
+use plugpull_engine::fvd::{Fvd, OpenOptions};
+use plugpull_engine::resolver::{BoxFuture, Resolver, Role};
 use plugpull_engine::{ByteRange, Disk, Error, ErrorKind};
 
 use crate::model::{Model, Value, fill, stamp};

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use plugpull_engine::Access;
 use plugpull_engine::file_disk::FileMode;
 use plugpull_engine::fvd::check::{CheckReport, check};
 use plugpull_engine::fvd::planted::PlantedBugs;
-use plugpull_engine::fvd::resolver::{BoxFuture, Resolver, Role};
-use plugpull_engine::fvd::{Access, Fvd, OpenOptions};
+use plugpull_engine::fvd::{Fvd, OpenOptions};
+use plugpull_engine::resolver::{BoxFuture, Resolver, Role};
 use plugpull_engine::{ByteRange, Disk, Error, FileDisk, LocalRuntime};
 use tempfile::TempDir;
 

@@ -11,9 +11,10 @@ mod structure;
 
 use std::sync::Arc;
 
+use plugpull_engine::Access;
 use plugpull_engine::fvd::events;
 use plugpull_engine::fvd::planted::PlantedBugs;
-use plugpull_engine::fvd::{Access, Fvd, OpenOptions};
+use plugpull_engine::fvd::{Fvd, OpenOptions};
 use plugpull_engine::{ByteRange, Disk, Error, Runtime};
 
 use crate::disk::{DiskSpec, Image};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plugpull_engine::fvd::resolver::{BoxFuture, Resolver, Role};
+use plugpull_engine::resolver::{BoxFuture, Resolver, Role};
 use plugpull_engine::{Disk, Error, Runtime};
 
 pub(super) struct SimResolver {

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use plugpull_engine::Access;
+use plugpull_engine::fvd::Fvd;
 use plugpull_engine::fvd::create::{
     BaseOptions, CompactOptions, CreateOptions, JournalSize, PrefetchOptions, create,
 };
@@ -12,7 +14,6 @@ use plugpull_engine::fvd::geometry::Geometry;
 use plugpull_engine::fvd::grow::grow;
 use plugpull_engine::fvd::header::Header;
 use plugpull_engine::fvd::planted::PlantedBugs;
-use plugpull_engine::fvd::{Access, Fvd};
 use plugpull_engine::{ByteRange, Error, SECTOR};
 
 use crate::crash::direct::Stuck;

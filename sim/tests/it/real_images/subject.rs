@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use plugpull_engine::Access;
 use plugpull_engine::fvd::planted::PlantedBugs;
-use plugpull_engine::fvd::resolver::{BoxFuture, Resolver, Role};
-use plugpull_engine::fvd::{Access, Fvd, OpenOptions};
+use plugpull_engine::fvd::{Fvd, OpenOptions};
+use plugpull_engine::resolver::{BoxFuture, Resolver, Role};
 use plugpull_engine::{ByteRange, Disk, Error};
 use plugpull_sim::crash::{DirectWorld, LazyDisks, Watch};
 use plugpull_sim::disk::{DiskSpec, Image};
