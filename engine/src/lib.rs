@@ -10,6 +10,7 @@ pub mod error;
 pub mod file_disk;
 pub mod fvd;
 mod planted;
+pub mod qcow2;
 pub mod resolver;
 pub mod runtime;
 pub mod sync;
