@@ -3,9 +3,12 @@
 //! A cluster is free if its refcount in memory is zero. Clusters that have lost their last reference
 //! keep their refcount until that is durable ([`super::frees`]).
 
+use std::sync::Arc;
+
 use super::events;
 use super::image::Image;
 use super::owners::Owner;
+use super::planted::Bug;
 use super::slices::Kind;
 use super::space::Taken;
 use super::tables::Place;
@@ -73,7 +76,12 @@ impl Allocating<'_> {
             self.check_room(first + count)?;
             if image.refcount_block(first)?.is_none() {
                 self.add_refcount_block(first / image.block_entries()).await?;
-                continue;
+                if image.planted().has(Bug::RetryNotHandled) {
+                    return Err(no_room("a refcount block had to be added first"));
+                }
+                if !image.planted().has(Bug::RefblockOverlapsData) {
+                    continue;
+                }
             }
             return self.claim(first, count).await;
         }
@@ -150,9 +158,12 @@ impl Allocating<'_> {
     /// Counts free clusters as used, and makes the file long enough for them.
     async fn claim(&self, first: u64, count: u64) -> Result<Taken, Error> {
         let image = self.image;
-        if let Some((cluster, owner)) = image
-            .owners
-            .read_part(first..first + count, |owners| owners.first_in(first..first + count))
+        let checks = !image.planted().has(Bug::HostAllocationAtZero)
+            && !image.planted().has(Bug::RefblockOverlapsData);
+        if checks
+            && let Some((cluster, owner)) = image
+                .owners
+                .read_part(first..first + count, |owners| owners.first_in(first..first + count))
         {
             let rule = "a cluster of metadata has a refcount above zero";
             return Err(image.mark_corrupt(format!("host cluster {cluster}"), rule, owner));
@@ -189,7 +200,14 @@ impl Allocating<'_> {
             return Err(image.mark_corrupt(structure, rule, "less"));
         };
         let len = image.cluster_len();
-        if value == 0 && image.options.discards {
+        let discards = value == 0 && image.options.discards;
+        if discards && image.planted().has(Bug::StalePunchAfterReuse) {
+            image.set_refcount(cluster, 0).await?;
+            // Submitted at some later time, and nobody waits for it.
+            let (file, at) = (Arc::clone(&image.barrier.disks.file), cluster * len);
+            let punch = Box::pin(async move { drop(file.discard(at, len).await) });
+            image.options.runtime.spawn("punch", punch);
+        } else if discards && !image.planted().has(Bug::QueuedDiscardAfterRealloc) {
             image.event(events::HOST_DISCARD);
             // A failed discard changes nothing that anybody relies on.
             drop(image.barrier.disks.file.discard(cluster * len, len).await);
@@ -229,6 +247,9 @@ impl Allocating<'_> {
         self.write_refcount_blocks(cluster, 1, 1).await?;
         self.own(cluster..cluster + 1, Owner::RefcountBlock).await?;
         image.refcount_table.write(|table| table.set(index, offset));
+        if image.planted().has(Bug::RefblockRefcountLast) {
+            image.set_refcount(cluster, 1).await?;
+        }
         image.space.write(|space| space.fresh_from = space.fresh_from.max(cluster + 1));
         image.event(events::REFBLOCK_ALLOCATED);
         Ok(())
@@ -272,6 +293,7 @@ impl Allocating<'_> {
         let len = image.cluster_len();
         image.ensure_len((first + blocks) * len).await?;
         let mut bytes = vec![0; usize::try_from(blocks * len).expect("a few clusters")];
+        let used = if image.planted().has(Bug::RefblockRefcountLast) { 0 } else { used };
         (0..used).for_each(|index| width.set(&mut bytes, index, 1));
         let write = image.barrier.start_write(first * len, bytes);
         write.await.map_err(|error| Error::disk("write new refcount block", error))

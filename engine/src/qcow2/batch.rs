@@ -84,7 +84,9 @@ impl Image {
         batch.new.extend(batch.refcount_table.new.clone());
         batch.new.extend(batch.l1.new.clone());
         batch.counted.extend(batch.refcount_table.sectors.clone());
-        batch.linked.extend(batch.l1.sectors.clone());
+        let is_early = self.planted().has(Bug::L1PointsToUninitialisedL2);
+        let phase = if is_early { &mut batch.new } else { &mut batch.linked };
+        phase.extend(batch.l1.sectors.clone());
         self.add_header(&mut batch, &header);
         batch
     }
@@ -95,7 +97,8 @@ impl Image {
         let first = self.planted().has(Bug::LinkBeforeData);
         for DirtySlice { offset, kind, bytes } in slices {
             let is_unlinked = batch.l1.unlinked.contains(&(offset / len * len));
-            let is_first = kind == Kind::Refcounts || is_unlinked || first;
+            let late = self.planted().has(Bug::CompressedL2BeforeRefcount);
+            let is_first = kind == Kind::Refcounts && !late || is_unlinked || first;
             let phase = if is_first { &mut batch.new } else { &mut batch.linked };
             phase.push((offset, bytes));
         }
@@ -109,6 +112,9 @@ impl Image {
         // Bits are set before what relies on them, and cleared after it.
         fields.incompatible = before.incompatible | now.incompatible | dirty_bit;
         fields.autoclear = before.autoclear & now.autoclear;
+        if self.planted().has(Bug::SnapshotTableBeforeRefcounts) {
+            fields.snapshots = now.snapshots;
+        }
         batch.marks_dirty = before.incompatible & dirty_bit != dirty_bit;
         if batch.marks_dirty {
             self.header.write(|header| header.fields.incompatible |= incompatible::DIRTY);

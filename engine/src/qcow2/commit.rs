@@ -7,9 +7,11 @@
 use super::batch::{Batch, Extent, Piece};
 use super::disks::all;
 use super::events;
+use super::fields::Fields;
 use super::frees::Frees;
 use super::header::incompatible;
 use super::image::Image;
+use super::planted::Bug;
 use crate::disk::IoFuture;
 use crate::error::Error;
 
@@ -28,7 +30,7 @@ impl Image {
     /// Nothing is lost from memory by an error: the next commit writes it again. After a failed
     /// flush there is none.
     pub(super) async fn commit(&self, extent: Extent) -> Result<(), Error> {
-        let _turn = self.commit_turn.lock().await;
+        let turn = self.commit_turn.lock().await;
         self.barrier.check()?;
         self.check_sound()?;
         let batch = self.take_batch(extent);
@@ -38,6 +40,9 @@ impl Image {
         let mut phase = Phase::New;
         if let Err(error) = self.write_batch(&batch, &mut phase).await {
             self.keep_batch(batch, phase);
+            if self.planted().has(Bug::FlushErrorKeepsLock) {
+                std::mem::forget(turn);
+            }
             return Err(error);
         }
         self.tables.written();
@@ -54,11 +59,18 @@ impl Image {
             self.event(events::MARKED_DIRTY);
         }
         self.write_pieces(&batch.new, &batch.fields[0]).await?;
-        self.barrier.flush_all().await?;
+        let links = !batch.counted.is_empty() || !batch.linked.is_empty();
+        let skips = self.planted().has(Bug::L1UpdateNotSynced)
+            || self.is_lazy() && self.planted().has(Bug::LazyRefcountsNoDataBarrier);
+        if !(links && skips) {
+            self.between_phases(self.barrier.flush_all().await)?;
+        }
         *phase = Phase::Counted;
         if !batch.counted.is_empty() {
             self.write_pieces(&batch.counted, &batch.fields[1]).await?;
-            self.barrier.flush_file().await?;
+            if !self.planted().has(Bug::RefcountTableNotSynced) {
+                self.between_phases(self.barrier.flush_file().await)?;
+            }
         }
         *phase = Phase::Linked;
         if !batch.linked.is_empty() {
@@ -68,14 +80,18 @@ impl Image {
         Ok(())
     }
 
+    /// What a flush that orders two phases has said.
+    fn between_phases(&self, flushed: Result<(), Error>) -> Result<(), Error> {
+        if self.planted().has(Bug::SyncWriteIgnoresFlushError) { Ok(()) } else { flushed }
+    }
+
     /// Writes pieces, in any order. From now on the header may say what `fields` say.
-    async fn write_pieces(
-        &self,
-        pieces: &[Piece],
-        fields: &super::fields::Fields,
-    ) -> Result<(), Error> {
-        self.header.write(|header| header.written = *fields);
+    async fn write_pieces(&self, pieces: &[Piece], fields: &Fields) -> Result<(), Error> {
         self.check_sound()?;
+        let before = self.header.write(|header| std::mem::replace(&mut header.written, *fields));
+        if self.planted().has(Bug::HeaderPointerAndSizeSplit) {
+            self.write_header_in_two(pieces, &before).await?;
+        }
         let requests: Vec<IoFuture<()>> = joined(pieces)
             .into_iter()
             .map(|(offset, bytes)| self.barrier.start_write(offset, bytes))
@@ -117,12 +133,41 @@ impl Image {
         if frees.is_empty() {
             return;
         }
+        let freed = frees.clone();
         let allocating = self.allocating().await;
         while let Some((cluster, count)) = frees.pop() {
             if allocating.lower(cluster, count).await.is_err() {
                 self.frees.add(0..1, |pending| (0..count).for_each(|_| pending.push(cluster)));
             }
         }
+        drop(allocating);
+        if self.options.discards && self.planted().has(Bug::QueuedDiscardAfterRealloc) {
+            self.discard_late(freed).await;
+        }
+    }
+
+    /// What a planted bug does: all that is free is discarded, when it can be taken already.
+    async fn discard_late(&self, mut freed: Frees) {
+        let len = self.cluster_len();
+        while let Some((cluster, _)) = freed.pop() {
+            if matches!(self.refcount(cluster).await, Ok(0)) {
+                drop(self.barrier.disks.file.discard(cluster * len, len).await);
+            }
+        }
+    }
+
+    /// What a planted bug does: places in the header first, sizes after them.
+    async fn write_header_in_two(&self, pieces: &[Piece], before: &Fields) -> Result<(), Error> {
+        let Some((_, bytes)) = pieces.iter().find(|(offset, _)| *offset == 0) else {
+            return Ok(());
+        };
+        let sector = self.header.read(|header| header.sector.with(before));
+        let mut half = bytes.clone();
+        for size in [36..40, 56..60, 60..64, 24..32] {
+            half[size.clone()].copy_from_slice(&sector[size]);
+        }
+        let write = self.barrier.start_write(0, half);
+        write.await.map_err(|error| Error::disk("write header", error))
     }
 }
 

@@ -8,7 +8,7 @@ use super::events;
 use super::fields::{Fields, HeaderSector};
 use super::frees::Frees;
 use super::geometry::Geometry;
-use super::header::{Compression, Header, autoclear};
+use super::header::{Compression, Header, autoclear, incompatible};
 use super::l1_table::{ActiveL1, L1Table};
 use super::l2::EntryFormat;
 use super::map::Extent;
@@ -89,6 +89,15 @@ pub(super) struct HeaderState {
     pub(super) written: Fields,
     /// Whether the last write of them failed, so that the medium may know less.
     pub(super) is_unknown: bool,
+}
+
+impl HeaderState {
+    /// Clears the dirty bit; whether it was set.
+    pub(super) fn clear_dirty_bit(&mut self) -> bool {
+        let before = self.fields.incompatible;
+        self.fields.incompatible &= !incompatible::DIRTY;
+        before != self.fields.incompatible
+    }
 }
 
 /// An open qcow2 image. Clones are handles to the same image.
@@ -389,8 +398,13 @@ impl Image {
         let slice_len = options.slice_len.clamp(SECTOR, settings.cluster_len());
         let in_order = || Mutex::new(tracker, WakeOrder::FirstComeFirstServed);
         let file = Arc::clone(&disks.file);
-        let tables =
-            Tables::new(file, Arc::clone(runtime), slice_len, options.slices_max, state.slices);
+        let tables = Tables::new(
+            file,
+            Arc::clone(runtime),
+            (slice_len, options.slices_max),
+            state.slices,
+            options.planted,
+        );
         Self {
             format: settings.entry_format(),
             barrier: Barrier::new(disks, Arc::clone(runtime)),

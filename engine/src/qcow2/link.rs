@@ -10,6 +10,7 @@ use super::events;
 use super::image::Image;
 use super::l2::{L1Entry, L2Entry};
 use super::owners::Owner;
+use super::planted::Bug;
 use super::space::Taken;
 use crate::error::Error;
 use crate::sync::LockMode;
@@ -32,6 +33,13 @@ impl Image {
             Some(old) => self.read_table(old).await?,
             None => vec![0; usize::try_from(self.cluster_len()).expect("at most 2 MiB")],
         };
+        let releases_first = self.planted().has(Bug::RelocateReleaseBeforeAcquire);
+        if let (Some(old), true) = (old, releases_first) {
+            self.free_range(ByteRange::new(old, self.cluster_len()));
+        }
+        if let (Some(old), true) = (old, self.planted().has(Bug::L2CowFreeBeforeSwitch)) {
+            self.allocating().await.lower(old / self.cluster_len(), 1).await?;
+        }
         let taken = self.allocating().await.take_exactly(1, Owner::L2Table).await?;
         let table = taken.first * self.cluster_len();
         if !(taken.fresh && old.is_none()) {
@@ -46,7 +54,9 @@ impl Image {
         match old {
             None => self.event(events::L2_ALLOCATED),
             Some(old) => {
-                self.free_range(ByteRange::new(old, self.cluster_len()));
+                if !releases_first && !self.planted().has(Bug::L2CowFreeBeforeSwitch) {
+                    self.free_range(ByteRange::new(old, self.cluster_len()));
+                }
                 self.event(events::L2_COPIED);
             }
         }

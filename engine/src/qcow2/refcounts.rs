@@ -1,6 +1,7 @@
 //! Reading and changing refcounts, by who has the turn to allocate.
 
 use super::image::Image;
+use super::planted::Bug;
 use super::refcount::RefcountWidth;
 use super::slices::Kind;
 use super::tables::Place;
@@ -52,7 +53,15 @@ impl Image {
         let (width, index) = (self.width(), self.index_in_byte(cluster));
         let place = self.refcount_place(block, cluster);
         loop {
-            let changed = self.tables.try_change(place, |bytes| width.set(bytes, index, value));
+            let aliases = width.bits() < 8 && self.planted().has(Bug::SubbyteRefcountAliasing);
+            let changed = self.tables.try_change(place, |bytes| {
+                if aliases {
+                    let value = u8::try_from(value).expect("less than a byte");
+                    bytes[0] = bytes[0] & !(1 << index) | value << index;
+                } else {
+                    width.set(bytes, index, value);
+                }
+            });
             if changed.is_some() {
                 return Ok(());
             }
@@ -67,7 +76,8 @@ impl Image {
     pub(super) async fn raise_refcount(&self, cluster: u64) -> Result<(), Error> {
         let value = self.refcount(cluster).await?;
         self.check_raise(cluster, value)?;
-        self.set_refcount(cluster, value + 1).await
+        // Above the highest there is no number; a planted bug does not see that.
+        self.set_refcount(cluster, (value + 1) & self.width().max()).await
     }
 
     /// Whether a refcount can be raised.
@@ -75,6 +85,9 @@ impl Image {
     /// # Errors
     /// See [`Image::raise_refcount`].
     pub(super) fn check_raise(&self, cluster: u64, value: u64) -> Result<(), Error> {
+        if self.planted().has(Bug::HostRefcountOrder) {
+            return Ok(());
+        }
         if value == 0 {
             let rule = "a cluster that is in use has a refcount above zero";
             return Err(Error::corrupt(format!("refcount of cluster {cluster}"), rule, 0));

@@ -89,7 +89,10 @@ impl Image {
         self.check_raises(&new_tree).await?;
         let size = snapshot.virtual_size.unwrap_or_else(|| self.virtual_size());
         let needed = self.geometry.l1_entries_for(size);
-        let count = (entries.len() as u64).max(needed);
+        let mut count = (entries.len() as u64).max(needed);
+        if self.planted().has(Bug::SnapshotGotoL1Size) {
+            count = entries.len() as u64;
+        }
         entries.resize(usize::try_from(count).expect("an L1 table in memory"), L1Entry::default());
         if self.planted().has(Bug::SnapshotGotoOrder) {
             self.lower_all(&old_tree).await;
@@ -99,6 +102,10 @@ impl Image {
         if let Err(error) = self.move_l1(entries).await {
             self.lower_all(&new_tree).await;
             return Err(error);
+        }
+        if self.planted().has(Bug::SnapshotGotoL1Size) {
+            let entries = u32::try_from(old.entries.len()).expect("at most 32 MiB");
+            self.header.write(|header| header.fields.l1.0 = entries.max(header.fields.l1.0));
         }
         self.note_tables();
         self.header.write(|header| header.fields.virtual_size = size);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::disks::read;
 use super::events;
+use super::planted::{Bug, PlantedBugs};
 use super::slices::{DirtySlice, Kind, Slices};
 use crate::disk::Disk;
 use crate::error::Error;
@@ -23,6 +24,8 @@ pub(super) struct Tables {
     runtime: Arc<dyn Runtime>,
     slices: Shared<Slices>,
     loading: RangeLock,
+    /// A planted bug.
+    lookup_without_lock: bool,
 }
 
 /// Stands for which slices are dirty: no byte of a file.
@@ -45,9 +48,9 @@ impl Tables {
     pub(super) fn new(
         file: Arc<dyn Disk>,
         runtime: Arc<dyn Runtime>,
-        slice_len: u64,
-        slices_max: usize,
+        (slice_len, slices_max): (u64, usize),
         slices: Slices,
+        planted: PlantedBugs,
     ) -> Self {
         let tracker = runtime.tracker();
         Self {
@@ -57,6 +60,7 @@ impl Tables {
             runtime,
             slices: Shared::new(&tracker, slices),
             loading: RangeLock::new(&tracker),
+            lookup_without_lock: planted.has(Bug::CacheLookupWithoutLock),
         }
     }
 
@@ -105,7 +109,8 @@ impl Tables {
     async fn load(&self, slice: u64, kind: Kind) -> Result<(), Error> {
         let range = ByteRange::new(slice, self.slice_len);
         let key = self.loading.new_key();
-        let _lock = self.loading.lock(key, range, LockMode::Exclusive).await;
+        let locked = if self.lookup_without_lock { ByteRange::new(0, 0) } else { range };
+        let _lock = self.loading.lock(key, locked, LockMode::Exclusive).await;
         let is_here = |slices: &Slices| slices.get(slice).is_some();
         let range_of_slice = range.offset..range.end();
         if self.slices.read_part(range_of_slice.clone(), is_here) {
@@ -116,7 +121,12 @@ impl Tables {
             Kind::L2 => "read L2 table",
         };
         let bytes = read(&*self.file, doing, range).await?;
-        self.slices.write_part(range_of_slice, |slices| slices.insert(slice, kind, bytes));
+        self.slices.write_part(range_of_slice, |slices| {
+            if self.lookup_without_lock {
+                slices.forget(slice, 1);
+            }
+            slices.insert(slice, kind, bytes);
+        });
         self.evict(slice);
         Ok(())
     }

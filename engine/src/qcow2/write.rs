@@ -27,7 +27,7 @@ use super::planted::Bug;
 use super::read::memory_len;
 use super::space::Taken;
 use crate::disk::{IoFuture, WriteFlags};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::sync::{LockKey, LockMode};
 use crate::units::ByteRange;
 
@@ -60,18 +60,40 @@ impl Image {
         let _pass = self.requests.enter().ok_or(Error::Closed)?;
         self.check_writable()?;
         let range = ByteRange::new(offset, data.len() as u64);
-        let _lock = self.lock(key, self.clusters_around(range), LockMode::Exclusive).await;
+        let early = if self.planted().has(Bug::SyncEmulationReenters) {
+            Some(self.parts(self.guest_range(offset, range.len, self.virtual_size())?).await?)
+        } else {
+            None
+        };
+        let exclusive = !self.planted().has(Bug::ConcurrentAllocSameCluster);
+        let mode = if exclusive { LockMode::Exclusive } else { LockMode::Shared };
+        let mut lock = Some(self.lock(key, self.clusters_around(range), mode).await);
         let guest = self.guest_range(offset, range.len, self.virtual_size())?;
         if guest.is_empty() {
             return Ok(());
         }
         self.prepare_first_write().await?;
-        let parts = self.parts(guest).await?;
+        let parts = match early {
+            Some(parts) => parts,
+            None => self.parts(guest).await?,
+        };
         if parts.iter().all(|part| matches!(part.action, Action::InPlace { .. })) {
             // Nobody's mapping changes: others may read and write in place beside this.
             self.locks.make_shared(key, guest);
+            if self.planted().has(Bug::RewriteVsDiscardReuse) {
+                lock = None;
+            }
         }
-        self.write_parts(&parts, &data).await?;
+        let written = self.write_parts(&parts, &data).await;
+        if let Err(error) = &written {
+            let got_no_room = error.kind() == ErrorKind::NoSpace;
+            if self.planted().has(Bug::DependentsNotWokenOnError)
+                || self.planted().has(Bug::FailedAllocStaysInFlight) && got_no_room
+            {
+                std::mem::forget(lock.take());
+            }
+        }
+        written?;
         self.commit_if_full().await
     }
 
@@ -118,6 +140,7 @@ impl Image {
             Err(error) => Err(Failed { linked: 0, error }),
         };
         let Err(Failed { linked, error }) = result else { return Ok(()) };
+        let linked = if self.planted().has(Bug::StaleCacheAfterWriteError) { 0 } else { linked };
         for place in &places[linked..] {
             if let Some(taken) = place.new {
                 self.give_back(taken).await;
@@ -160,6 +183,10 @@ impl Image {
             // What the guest does not see of the backing file it is not to see later.
             Source::Backing if guest.end() > self.virtual_size() => {
                 return self.read_backing_inside(guest).await;
+            }
+            Source::Backing if self.planted().has(Bug::ReentrantSelfRead) => {
+                let _lock = self.lock(self.locks.new_key(), guest, LockMode::Shared).await;
+                Location::Backing
             }
             Source::Backing => Location::Backing,
             Source::Host(host) => Location::Data { offset: host + range.offset },
@@ -281,8 +308,9 @@ impl Image {
         }
         let clusters = place.units(self.cluster_len());
         let part = clusters.clone();
-        if let Some((cluster, owner)) =
-            self.owners.read_part(part, |owners| owners.first_in(clusters.clone()))
+        if !self.planted().has(Bug::HostOverlappingMetadata)
+            && let Some((cluster, owner)) =
+                self.owners.read_part(part, |owners| owners.first_in(clusters.clone()))
         {
             let rule = "guest data is not where metadata is";
             return Err(self.mark_corrupt(format!("host cluster {cluster}"), rule, owner));
@@ -318,15 +346,23 @@ impl Image {
             return self.set_entry(guest_cluster, entry).await;
         }
         self.set_entry(guest_cluster, entry).await?;
+        if self.planted().has(Bug::ReuseBeforeUnlinkDurable) {
+            return self.free_at_once(gives_up).await;
+        }
+        self.give_up(gives_up);
+        Ok(())
+    }
+
+    /// Notes that what an entry referred to has lost a reference.
+    pub(super) fn give_up(&self, gives_up: Option<GivenUp>) {
         match gives_up {
             None => {}
             Some(_) if self.has_data_file() => {}
             Some(GivenUp::Host(host)) => self.free_range(ByteRange::new(host, self.cluster_len())),
             Some(GivenUp::Compressed(data)) => {
-                self.free_range(ByteRange::new(data.offset, data.len))
+                self.free_range(ByteRange::new(data.offset, data.len));
             }
         }
-        Ok(())
     }
 
     /// What a planted bug does: the old cluster loses its reference before the new one is linked.

@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
+use super::batch::Extent;
 use super::image::Image;
 use super::l2::{Cluster, L2Entry};
 use super::plan::GivenUp;
+use super::planted::Bug;
 use super::read::memory_len;
 use crate::error::Error;
 use crate::sync::{LockKey, LockMode};
@@ -51,7 +53,9 @@ impl Image {
     ) -> Result<(), Error> {
         let _pass = self.requests.enter().ok_or(Error::Closed)?;
         self.check_writable()?;
-        let _lock = self.lock(key, self.clusters_around(range), LockMode::Exclusive).await;
+        let waits = !self.planted().has(Bug::WriteVsDiscardRelink);
+        let clusters = if waits { self.clusters_around(range) } else { ByteRange::new(0, 0) };
+        let _lock = self.lock(key, clusters, LockMode::Exclusive).await;
         let guest = self.guest_range(range.offset, range.len, self.virtual_size())?;
         let cannot_say_zero = !self.format.has_zero_flag && self.barrier.disks.backing.is_some();
         let whole = self.whole_clusters(guest);
@@ -171,6 +175,11 @@ impl Image {
             return Ok(());
         }
         self.own_l2_table(guest_cluster / self.table_entries()).await?;
+        if self.planted().has(Bug::ZeroFreeBeforeL2Set) {
+            self.give_up(gives_up);
+            self.commit(Extent::All).await?;
+            return self.set_entry(guest_cluster, new).await;
+        }
         self.replace_entry(guest_cluster, new, gives_up).await
     }
 }
