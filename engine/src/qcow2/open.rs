@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::disks::{Disks, read};
+use super::events;
 use super::fields::{Fields, HeaderSector};
 use super::frees::Frees;
 use super::geometry::Geometry;
@@ -16,6 +17,7 @@ use super::l1_table::L1Table;
 use super::owners::{Owner, Owners};
 use super::planted::{Bug, PlantedBugs};
 use super::refcount_table::RefcountTable;
+use super::repair::{Repair, repair};
 use super::slices::Slices;
 use super::snapshot_table::SnapshotTable;
 use super::space::Space;
@@ -37,14 +39,17 @@ impl Qcow2 {
     /// * [`Error::Unsupported`]: encryption, or features that this engine does not know.
     /// * What a disk or the resolver says.
     pub async fn open(file: Arc<dyn Disk>, options: OpenOptions) -> Result<Self, Error> {
-        let header = Header::read(&*file).await?;
+        let mut header = Header::read(&*file).await?;
         let writes = options.access == Access::ReadWrite;
         Geometry::validate(&header, file.len())?;
         let disks = open_disks(Arc::clone(&file), &header, &options).await?;
         if writes {
             check_writable(&header, &disks)?;
             if header.is_dirty() {
-                return Err(Error::Unsupported("dirty".into()));
+                repair(&*file, Repair::All, options.planted).await?;
+                options.runtime.event(events::REPAIRED_AT_OPEN);
+                header = Header::read(&*file).await?;
+                check_writable(&header, &disks)?;
             }
         }
         let geometry = Geometry::validate(&header, file.len())?;
