@@ -5,8 +5,10 @@
 //!
 //! What the guest can read are its disk and the snapshots, each a [`View`](crate::oracle::View).
 
+mod describe;
 mod device;
 mod setup;
+mod structure;
 mod views;
 
 use std::sync::Arc;
@@ -16,11 +18,13 @@ use plugpull_engine::qcow2::{OpenOptions, Qcow2};
 use plugpull_engine::{Access, ByteRange, Disk, Error, Runtime};
 
 use crate::disk::{DiskSpec, Image};
-use crate::oracle::View;
+use crate::oracle::{Finding, View};
 use crate::system::resolver::SimResolver;
-use crate::system::{BoxFuture, Device, Purpose, System};
+use crate::system::{BoxFuture, Device, Purpose, ReadDisks, System};
 
+use describe::Places;
 use device::Qcow2Device;
+use structure::Question;
 use views::Views;
 
 /// A qcow2 image on simulated disks.
@@ -34,6 +38,10 @@ pub struct Qcow2System {
     missing: Vec<ByteRange>,
     opening: Opening,
     queries: Vec<ByteRange>,
+    questions: Vec<Question>,
+    /// Whether refcounts are exact at the start, so that they have to be after a close.
+    exact: bool,
+    places: Places,
 }
 
 /// How the image is opened, in the workload and after a power cut.
@@ -68,6 +76,20 @@ impl Opening {
             slices_max: self.slices_max,
         };
         Ok(Arc::new(Qcow2Device::new(Qcow2::open(file, options).await?)))
+    }
+}
+
+/// Disks that hold images, with nothing undecided.
+struct Held<'a>(&'a [Image]);
+
+impl ReadDisks for Held<'_> {
+    fn read(&mut self, disk: usize, range: ByteRange) -> Vec<u8> {
+        let len = usize::try_from(range.len).expect("a range that fits in memory");
+        self.0[disk].bytes(range.offset, len)
+    }
+
+    fn len(&mut self, disk: usize) -> u64 {
+        self.0[disk].len()
     }
 }
 
@@ -120,5 +142,21 @@ impl System for Qcow2System {
 
     fn queries(&self) -> &[ByteRange] {
         &self.queries
+    }
+
+    fn image_questions(&self) -> usize {
+        self.questions.len()
+    }
+
+    fn check_image(&self, question: usize, disks: &mut dyn ReadDisks) -> Option<Finding> {
+        structure::ask(disks, self.questions[question])
+    }
+
+    fn check_closed(&self, images: &[Image]) -> Option<Finding> {
+        if self.exact { structure::exact(&mut Held(images)) } else { None }
+    }
+
+    fn describe(&self, disk: usize, offset: u64) -> Option<String> {
+        Some(self.places.describe(&self.disks[disk].name, offset))
     }
 }

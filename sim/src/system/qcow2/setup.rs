@@ -8,10 +8,17 @@ use plugpull_engine::{Access, Error};
 use crate::disk::{DiskSpec, Image};
 use crate::oracle::stamp::Origin;
 use crate::scenario::{self, Qcow2Spec, StorageContent};
+use crate::system::qcow2::describe::Places;
 use crate::system::qcow2::views::Views;
-use crate::system::qcow2::{Opening, Qcow2System};
+use crate::system::qcow2::{Held, Opening, Qcow2System, structure};
 use crate::system::setup::{GuestContent, Setup, SetupFailed, Touched, pattern_content, stamped};
-use crate::system::{BoxFuture, Device};
+use crate::system::{BoxFuture, Device, ReadDisks};
+
+/// Of images with no more slices than this, all are looked at.
+const SLICES_ALL_MAX: u64 = 16;
+/// Sectors of the refcount table that are looked at. One is for more than a mebibyte even with the
+/// smallest clusters and the widest refcounts.
+const REFCOUNT_SECTORS: u64 = 2;
 
 impl Qcow2System {
     /// Creates the image, runs the set-up and takes the result as the start. `touched` is what the
@@ -50,9 +57,18 @@ impl Qcow2System {
             planted: PlantedBugs::of(&spec.planted),
             ..opening
         };
+        let held = &mut Held(&start);
+        let mut questions = structure::questions(&slices(held, &views, touched), REFCOUNT_SECTORS);
+        if spec.damaged {
+            // What is broken at the start stays broken.
+            questions.retain(|&question| structure::ask(held, question).is_none());
+        }
         Ok(Self {
             disks: disks.to_vec(),
-            starts_dirty: false,
+            starts_dirty: structure::is_dirty(held),
+            exact: structure::exact(held).is_none(),
+            places: Places::of(held),
+            questions,
             start,
             damaged: spec.damaged,
             initial: views.content(&content),
@@ -62,6 +78,21 @@ impl Qcow2System {
             opening,
         })
     }
+}
+
+/// The slices in which anything can be mapped: all of a small image, of a large one those in which
+/// something is at the start, and those that the workload touches.
+fn slices(disks: &mut dyn ReadDisks, views: &Views, touched: &Touched) -> Vec<u64> {
+    let Some((slice_len, _)) = structure::slice_and_cluster_len(disks) else { return Vec::new() };
+    let all = views.largest().div_ceil(slice_len);
+    if all <= SLICES_ALL_MAX {
+        return (0..all).collect();
+    }
+    let mut slices = structure::mapped_slices(disks, all);
+    slices.extend(touched.ranges.iter().flat_map(|range| range.units(slice_len)));
+    slices.sort_unstable();
+    slices.dedup();
+    slices
 }
 
 fn create_image(setup: &Setup<'_>, spec: &Qcow2Spec) -> Result<(), SetupFailed> {

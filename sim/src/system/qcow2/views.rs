@@ -31,6 +31,11 @@ impl Views {
         self.0.iter().find(|(known, _)| *known == view).map_or(0, |(_, size)| *size)
     }
 
+    /// The largest size of all.
+    pub(super) fn largest(&self) -> u64 {
+        self.0.iter().map(|(_, size)| *size).max().unwrap_or(0)
+    }
+
     /// What is there at the start, in all of them.
     pub(super) fn content(&self, content: &GuestContent) -> Image {
         let (last, size) = self.0.last().expect("the guest's disk is always there");

@@ -15,7 +15,7 @@ const SURROUNDINGS: u64 = 64 << 10;
 /// What the requests of a workload touch.
 #[derive(Debug, Clone, Default)]
 pub struct Touched {
-    ranges: Vec<ByteRange>,
+    pub(in crate::system) ranges: Vec<ByteRange>,
     pub(in crate::system) snapshots: BTreeSet<SnapshotName>,
     /// The largest size that a request gives the disk.
     pub(in crate::system) len_max: u64,
