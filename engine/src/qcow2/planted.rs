@@ -10,4 +10,10 @@ planted_bugs! {
     LinkBeforeData = "qcow2-link-before-data",
     /// The refcount of a replaced cluster is lowered before the L2 entry is changed.
     FreeOldBeforeLink = "qcow2-free-old-before-link",
+    /// The refcounts of a deleted snapshot fall before the snapshot table is replaced.
+    SnapshotDeleteOrder = "qcow2-snapshot-delete-order",
+    /// Applying a snapshot takes the references of the old tree away first.
+    SnapshotGotoOrder = "qcow2-snapshot-goto-order",
+    /// What a growth adds is not made to read as zeros.
+    GrowExposesBacking = "qcow2-grow-exposes-backing",
 }
