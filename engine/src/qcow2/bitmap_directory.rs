@@ -222,6 +222,12 @@ pub fn parse(
     Ok(bitmaps)
 }
 
+/// Bytes of the entry at the start of these, which were parsed before.
+pub(super) fn entry_len(bytes: &[u8]) -> usize {
+    let extra = usize::try_from(u32_at(bytes, 20)).expect("parsed before");
+    (FIXED_LEN + extra + usize::from(u16_at(bytes, 18))).next_multiple_of(8)
+}
+
 /// An entry being read.
 struct Entry<'a> {
     index: u32,

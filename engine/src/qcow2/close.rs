@@ -24,6 +24,10 @@ impl Image {
         if !self.is_writable() {
             return Ok(());
         }
+        let stores_last = self.planted().has(Bug::BitmapsStoredAfterCacheFlush);
+        if !stores_last {
+            self.store_bitmaps().await?;
+        }
         let written = self.commit(Extent::All).await;
         if self.planted().has(Bug::CloseMarksCleanAfterFlushError) && written.is_err() {
             return self.mark_clean().await;
@@ -37,6 +41,9 @@ impl Image {
         self.commit(Extent::All).await?;
         if self.header.write(HeaderState::clear_dirty_bit) {
             self.commit(Extent::All).await?;
+        }
+        if stores_last {
+            self.store_bitmaps().await?;
         }
         self.event(events::CLOSED);
         Ok(())

@@ -89,6 +89,7 @@ impl Header {
             cluster_bits: self.cluster_bits,
             extended: self.incompatible & incompatible::EXTENDED_L2 != 0,
             has_zero_flag: self.version >= 3,
+            external_data: self.has_data_file(),
         }
     }
 

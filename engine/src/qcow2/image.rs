@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use super::bitmaps::{BitmapInfo, Bitmaps};
 use super::disks::{Barrier, Disks};
 use super::events;
 use super::fields::{Fields, HeaderSector};
@@ -76,6 +77,7 @@ pub struct State {
     pub(super) space: Space,
     pub(super) frees: Frees,
     pub(super) snapshots: SnapshotTable,
+    pub(super) bitmaps: Bitmaps,
 }
 
 /// The header's changing fields.
@@ -133,6 +135,14 @@ pub(super) struct Image {
     /// References whose removal is not durable.
     pub(super) frees: Shared<Frees>,
     pub(super) snapshots: Shared<SnapshotTable>,
+    /// Persistent bitmaps; a part is a range of guest bytes.
+    pub(super) bitmaps: Shared<Bitmaps>,
+    /// Whether writes have to be noted in them.
+    pub(super) tracks_bitmaps: bool,
+    /// Whether something has to be durable before the first change.
+    pub(super) needs_preparing: bool,
+    /// Whether it is.
+    pub(super) is_prepared: Shared<bool>,
     /// Whether the image was found to be corrupt: nothing is written any more.
     pub(super) is_corrupt: Shared<bool>,
     /// Requests; shut by close.
@@ -293,6 +303,19 @@ impl Qcow2 {
         self.image.extents(range).await
     }
 
+    /// The persistent bitmaps.
+    #[must_use]
+    pub fn bitmaps(&self) -> Vec<BitmapInfo> {
+        self.image.bitmaps.read(Bitmaps::infos)
+    }
+
+    /// The parts of the disk that a tracked bitmap says have changed; none without such a bitmap.
+    #[must_use]
+    pub fn changed_since(&self, bitmap: &str) -> Option<Vec<ByteRange>> {
+        let (len, cluster_len) = (self.virtual_size(), self.cluster_len());
+        self.image.bitmaps.read(|bitmaps| bitmaps.changed(bitmap, len, cluster_len))
+    }
+
     /// Closes the image: waits for everything that is in flight and makes it durable. Later requests
     /// fail with [`Error::Closed`], also when closing fails.
     ///
@@ -339,6 +362,7 @@ impl Qcow2 {
             space: image.space.read(Space::clone),
             frees: image.frees.read(Frees::clone),
             snapshots: image.snapshots.read(SnapshotTable::clone),
+            bitmaps: image.bitmaps.read(Bitmaps::clone),
         }
     }
 
@@ -396,6 +420,9 @@ impl Image {
         let runtime = &options.runtime;
         let tracker = &runtime.tracker();
         let slice_len = options.slice_len.clamp(SECTOR, settings.cluster_len());
+        let needs_preparing = !disks.file.len().is_multiple_of(settings.cluster_len())
+            || state.bitmaps.tracks()
+            || settings.autoclear & !autoclear::KNOWN != 0;
         let in_order = || Mutex::new(tracker, WakeOrder::FirstComeFirstServed);
         let file = Arc::clone(&disks.file);
         let tables = Tables::new(
@@ -417,6 +444,10 @@ impl Image {
             space: Shared::new(tracker, state.space),
             frees: Shared::new(tracker, state.frees),
             snapshots: Shared::new(tracker, state.snapshots),
+            needs_preparing,
+            is_prepared: Shared::new(tracker, state.bitmaps.is_marked),
+            tracks_bitmaps: state.bitmaps.tracks(),
+            bitmaps: Shared::new(tracker, state.bitmaps),
             is_corrupt: Shared::new(tracker, false),
             requests: Gate::new(tracker),
             locks: RangeLock::new(tracker),

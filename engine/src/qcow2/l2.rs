@@ -114,6 +114,9 @@ pub struct EntryFormat {
     pub extended: bool,
     /// Whether bit 0 of a standard entry means zeros: version 3.
     pub has_zero_flag: bool,
+    /// Whether guest data is in a file of its own: offset 0 is a place there, and COPIED tells it from
+    /// no place.
+    pub external_data: bool,
 }
 
 impl EntryFormat {
@@ -154,7 +157,8 @@ impl EntryFormat {
             return Cluster::Compressed(self.compressed(entry.descriptor));
         }
         let offset = entry.descriptor & OFFSET_MASK;
-        let host = (offset != 0).then_some(offset);
+        let has_host = offset != 0 || self.external_data && entry.is_copied();
+        let host = has_host.then_some(offset);
         if self.extended {
             return match entry.bitmap {
                 0 if host.is_none() => Cluster::Unallocated,

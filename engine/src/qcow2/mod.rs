@@ -16,6 +16,7 @@
 mod allocate;
 mod batch;
 pub mod bitmap_directory;
+mod bitmaps;
 pub mod check;
 mod claims;
 mod close;
@@ -61,6 +62,7 @@ mod slices;
 pub mod snapshot_table;
 mod snapshots;
 mod space;
+mod store_bitmaps;
 mod survey;
 mod tables;
 mod visit;
@@ -69,6 +71,7 @@ mod write_compressed;
 mod writer;
 mod zero;
 
+pub use bitmaps::BitmapInfo;
 pub use disks::Disks;
 pub use image::{OpenOptions, Qcow2, State};
 pub use map::{Extent, Location};

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::bitmaps::Bitmaps;
 use super::disks::{Disks, read};
 use super::events;
 use super::fields::{Fields, HeaderSector};
@@ -109,8 +110,10 @@ async fn load(
     let table = read(file, "read refcount table", geometry.refcount_table).await?;
     let refcount_table = RefcountTable::parse(geometry.refcount_table.offset, &table);
     let snapshots = SnapshotTable::read(file, header, geometry).await?;
+    let bitmaps =
+        if writes { Bitmaps::load(file, header, geometry).await? } else { Bitmaps::default() };
     let owners = if writes {
-        owners(header, geometry, &l1, &refcount_table, &snapshots, options.planted)?
+        owners(header, geometry, &l1, &refcount_table, &snapshots, &bitmaps, options.planted)?
     } else {
         Owners::default()
     };
@@ -133,6 +136,7 @@ async fn load(
         },
         frees: Frees::default(),
         snapshots,
+        bitmaps,
     })
 }
 
@@ -157,6 +161,7 @@ fn owners(
     l1: &L1Table,
     refcount_table: &RefcountTable,
     snapshots: &SnapshotTable,
+    bitmaps: &Bitmaps,
     planted: PlantedBugs,
 ) -> Result<Owners, Error> {
     let len = geometry.cluster_len;
@@ -200,9 +205,12 @@ fn owners(
         let l1 = geometry.snapshot_l1(snapshot.l1_offset, snapshot.l1_entries)?;
         add(l1, Owner::SnapshotL1Table)?;
     }
-    if let Some(bitmaps) = header.consistent_bitmaps() {
-        let directory = super::bitmap_directory::directory(bitmaps, geometry)?;
+    if let Some(extension) = header.consistent_bitmaps() {
+        let directory = super::bitmap_directory::directory(extension, geometry)?;
         add(directory, Owner::Bitmap)?;
+        for range in bitmaps.ranges(len) {
+            add(range, Owner::Bitmap)?;
+        }
     }
     Ok(owners)
 }

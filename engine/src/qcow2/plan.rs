@@ -143,10 +143,14 @@ fn merged(parts: Vec<(ByteRange, Source)>) -> Vec<(ByteRange, Source)> {
 mod tests {
     use super::*;
 
-    const STANDARD: EntryFormat =
-        EntryFormat { cluster_bits: 12, extended: false, has_zero_flag: true };
+    const STANDARD: EntryFormat = EntryFormat {
+        cluster_bits: 12,
+        extended: false,
+        has_zero_flag: true,
+        external_data: false,
+    };
     const EXTENDED: EntryFormat =
-        EntryFormat { cluster_bits: 14, extended: true, has_zero_flag: true };
+        EntryFormat { cluster_bits: 14, extended: true, has_zero_flag: true, external_data: false };
 
     fn range(start: u64, end: u64) -> ByteRange {
         ByteRange::between(start, end)

@@ -82,6 +82,12 @@ planted_bugs! {
     RetryNotHandled = "qcow2-retry-not-handled",
     /// Refcounts below a byte are shifted by their index instead of their bits.
     SubbyteRefcountAliasing = "qcow2-subbyte-refcount-aliasing",
+    /// Bitmaps are not marked as in use before the first write.
+    BitmapStaleAfterReopen = "qcow2-bitmap-stale-after-reopen",
+    /// Bitmap tables point to bits whose refcounts are not durable.
+    BitmapDirBeforeRefcounts = "qcow2-bitmap-dir-before-refcounts",
+    /// Close stores bitmaps when it has written the last refcounts.
+    BitmapsStoredAfterCacheFlush = "qcow2-bitmaps-stored-after-cache-flush",
     /// Structures that overlap are not refused, and guest data is written anywhere.
     HostOverlappingMetadata = "host-overlapping-metadata",
     /// A free cluster may be one of metadata, also that of the header.

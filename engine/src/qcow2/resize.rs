@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::batch::Extent;
+use super::bitmaps::Bitmaps;
 use super::events;
 use super::geometry::L1_LEN_MAX;
 use super::image::Image;
@@ -37,6 +38,7 @@ impl Image {
             let what = "resizing a version 2 image that has snapshots, which do not say their size";
             return Err(Error::Unsupported(what.into()));
         }
+        self.check_no_bitmaps()?;
         let old = self.virtual_size();
         if len < old {
             self.set_size(len).await?;
@@ -54,6 +56,14 @@ impl Image {
         self.commit(Extent::All).await?;
         self.event(events::RESIZED);
         Ok(())
+    }
+
+    /// Fails if there are persistent bitmaps: their tables have the size of the disk.
+    pub(super) fn check_no_bitmaps(&self) -> Result<(), Error> {
+        if self.bitmaps.read(Bitmaps::is_empty) {
+            return Ok(());
+        }
+        Err(Error::Unsupported("resizing a disk that has persistent bitmaps".into()))
     }
 
     /// Makes what a growth adds read as zeros: the rest of the last cluster, what the backing file

@@ -81,6 +81,7 @@ impl Image {
         let _lock = self.whole_disk(key).await?;
         self.commit(Extent::All).await?;
         let snapshot = self.find_snapshot(&which)?.1;
+        self.note_changed(ByteRange::new(0, self.virtual_size()));
         let mut entries = self.snapshot_l1(&snapshot).await?;
         entries.iter_mut().for_each(|entry| *entry = entry.with_copied(false));
         let new_tree = self.tree(&entries).await?;
@@ -88,6 +89,9 @@ impl Image {
         let old_tree = self.tree(&old.entries).await?;
         self.check_raises(&new_tree).await?;
         let size = snapshot.virtual_size.unwrap_or_else(|| self.virtual_size());
+        if size != self.virtual_size() {
+            self.check_no_bitmaps()?;
+        }
         let needed = self.geometry.l1_entries_for(size);
         let mut count = (entries.len() as u64).max(needed);
         if self.planted().has(Bug::SnapshotGotoL1Size) {

@@ -73,6 +73,7 @@ impl Image {
             return Ok(());
         }
         self.prepare_first_write().await?;
+        self.note_changed(guest);
         let parts = match early {
             Some(parts) => parts,
             None => self.parts(guest).await?,

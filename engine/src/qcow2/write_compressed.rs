@@ -40,6 +40,7 @@ impl Image {
             return Err(Error::InvalidArgument { what: "compressed range", rule, found });
         }
         self.prepare_first_write().await?;
+        self.note_changed(guest);
         let cluster = memory_len(self.cluster_len());
         for (guest_cluster, bytes) in guest.units(self.cluster_len()).zip(data.chunks(cluster)) {
             self.write_compressed_cluster(guest_cluster, bytes).await?;

@@ -41,6 +41,7 @@ impl Image {
         let _lock = self.lock(key, self.clusters_around(range), LockMode::Exclusive).await;
         let guest = self.guest_range(range.offset, range.len, self.virtual_size())?;
         self.prepare_first_write().await?;
+        self.note_changed(guest);
         let unmap = if unmap { Unmap::GiveUp } else { Unmap::Keep };
         self.zero_locked(guest, unmap).await?;
         self.commit_if_full().await
@@ -63,6 +64,7 @@ impl Image {
             return Ok(());
         }
         self.prepare_first_write().await?;
+        self.note_changed(guest);
         self.zero_locked(whole, Unmap::GiveUp).await?;
         self.commit_if_full().await
     }
