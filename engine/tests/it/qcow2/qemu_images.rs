@@ -156,3 +156,36 @@ fn compressed_data() {
         }
     }
 }
+
+/// Images with many refcount blocks, all of which are lost.
+#[test]
+fn lost_refcounts_are_built_anew() {
+    let Some(qemu) = Qemu::find() else { return };
+    for options in [
+        "cluster_size=512,refcount_bits=64",
+        "cluster_size=512,refcount_bits=16,compat=0.10",
+        "cluster_size=64k",
+        "cluster_size=2M",
+        "extended_l2=on",
+    ] {
+        qemu.img(&["create", "-q", "-f", "qcow2", "-o", options, "a.qcow2", "8M"]);
+        qemu.io("a.qcow2", &["write -P 1 0 2M", "write -c -P 3 4M 2M"]);
+        qemu.img(&["snapshot", "-c", "one", "a.qcow2"]);
+        qemu.io("a.qcow2", &["write -P 5 512k 1M"]);
+        let bytes = qemu.read("a.qcow2");
+        let (_, _, geometry, _) = opened(bytes.clone());
+        let place = |offset: u64| usize::try_from(offset).unwrap();
+        let table = place(geometry.refcount_table.offset)..place(geometry.refcount_table.end());
+        let first = place(u64::from_be_bytes(bytes[table.start..][..8].try_into().unwrap()));
+        for lost in [table, first..first + place(geometry.cluster_len)] {
+            let mut damaged = bytes.clone();
+            damaged[lost].fill(0);
+            let disk = MemDisk::new(damaged);
+            let repaired = repair(&disk, Repair::All, PlantedBugs::NONE).now_or_never().unwrap();
+            let report = repaired.unwrap();
+            assert!(report.after.is_clean(), "{options}: {report:#?}");
+            assert_eq!(qemu.check(&disk.bytes()), Ok(()), "{options}");
+            assert!(qemu.guest(&disk.bytes()) == qemu.guest(&bytes), "{options}");
+        }
+    }
+}
