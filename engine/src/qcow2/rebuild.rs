@@ -31,15 +31,14 @@ impl Rebuild {
     /// [`Error::Unsupported`] if it needs a refcount table of more than 8 MiB.
     pub(super) fn plan(survey: &Survey) -> Result<Self, Error> {
         let geometry = &survey.geometry;
-        let old = old_structure(survey);
         let mut counts = survey.references.counts.clone();
-        for cluster in &old {
-            // The walk counted each of them once.
-            if let Some(count) = counts.get_mut(cluster) {
-                *count -= 1;
-            }
+        // The walk counted the old structure; a block may be where the table is.
+        for cluster in old_structure(survey) {
+            let count = counts.get_mut(&cluster).expect("a cluster that was counted");
+            *count -= 1;
         }
         counts.retain(|_, count| *count > 0);
+        let old = old_structure(survey).collect();
         let free = Free { counts: &counts, old: &old };
         let entries = geometry.refcount_block_entries;
         let used: BTreeSet<u64> = counts.keys().map(|cluster| cluster / entries).collect();
@@ -129,12 +128,13 @@ pub(super) fn block_bytes(geometry: &Geometry, counts: &BTreeMap<u64, u64>, inde
     bytes
 }
 
-/// All clusters that the old refcount structure takes, as far as it can be found.
-fn old_structure(survey: &Survey) -> BTreeSet<u64> {
+/// All clusters that the old refcount structure takes, as far as it can be found, once for each
+/// reference.
+fn old_structure(survey: &Survey) -> impl Iterator<Item = u64> {
     let geometry = &survey.geometry;
     let blocks = survey.references.refcount_blocks.values();
     let blocks = blocks.map(|&offset| geometry.cluster_index(offset));
-    geometry.refcount_table.units(geometry.cluster_len).chain(blocks).collect()
+    geometry.refcount_table.units(geometry.cluster_len).chain(blocks)
 }
 
 /// Clusters that may be overwritten. There is no end of them: the file grows.

@@ -1,5 +1,11 @@
 //! qcow2: structures, creating, checking, repairing.
 
 mod bitmaps;
+mod check;
+mod create;
+mod damaged;
 mod header;
+mod qemu;
+mod qemu_images;
+mod repair;
 mod snapshots;
