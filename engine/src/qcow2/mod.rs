@@ -8,8 +8,10 @@ mod image;
 pub mod l2;
 mod map;
 pub mod planted;
+mod qcow2_disk;
 pub mod refcount;
 pub mod snapshot_table;
 
 pub use image::{OpenOptions, Qcow2};
 pub use map::{Extent, Location};
+pub use qcow2_disk::Qcow2Disk;
