@@ -1,9 +1,17 @@
 //! The header: fixed fields, extensions, the name of the backing file.
 //!
+//! How it is stored is in `header_bytes`; whether its offsets and sizes make sense for a file is
+//! [`super::geometry`]'s business.
+//!
 //! # Source
 //! qcow2 specification, "Header", "Header extensions".
 
+use super::features::FeatureName;
 use super::l2::EntryFormat;
+
+pub use super::extension::{BitmapsExtension, Extension};
+pub use super::features::{autoclear, compatible, incompatible};
+pub use super::header_bytes::{BACKING_NAME_MAX, LEN_V2, LEN_V3, LEN_V3_MIN, offset};
 
 /// The first four bytes, `QFI\xfb`, as a big-endian number.
 pub const MAGIC: u32 = 0x5146_49fb;
@@ -15,26 +23,6 @@ pub enum Compression {
     Deflate,
     /// One zstd frame.
     Zstd,
-}
-
-/// A header extension that is kept as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Extension {
-    /// Its type.
-    pub kind: u32,
-    /// Its content, without padding.
-    pub data: Vec<u8>,
-}
-
-/// Where the bitmap directory is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct BitmapsExtension {
-    /// How many bitmaps there are.
-    pub count: u32,
-    /// Bytes of the directory.
-    pub directory_len: u64,
-    /// Its first byte.
-    pub directory_offset: u64,
 }
 
 /// Everything that the header says. Sizes and offsets are in bytes.
@@ -80,41 +68,11 @@ pub struct Header {
     pub bitmaps: Option<BitmapsExtension>,
     /// The feature names that the image brings along: bit type (0 incompatible, 1 compatible, 2
     /// autoclear), bit number, name.
-    pub feature_names: Vec<(u8, u8, String)>,
+    pub feature_names: Vec<FeatureName>,
     /// Extensions of other types, in their order.
     pub unknown_extensions: Vec<Extension>,
-}
-
-/// Feature bits of [`Header::incompatible`].
-pub mod incompatible {
-    /// Refcounts may be too low: they have to be repaired before use.
-    pub const DIRTY: u64 = 1 << 0;
-    /// The image is damaged and must not be written before a repair.
-    pub const CORRUPT: u64 = 1 << 1;
-    /// Guest data is in a file of its own.
-    pub const EXTERNAL_DATA: u64 = 1 << 2;
-    /// Clusters are compressed by the method that the header names.
-    pub const COMPRESSION: u64 = 1 << 3;
-    /// L2 entries have subcluster bitmaps.
-    pub const EXTENDED_L2: u64 = 1 << 4;
-    /// All bits that this engine knows.
-    pub const KNOWN: u64 = DIRTY | CORRUPT | EXTERNAL_DATA | COMPRESSION | EXTENDED_L2;
-}
-
-/// Feature bits of [`Header::compatible`].
-pub mod compatible {
-    /// Refcounts may be left behind while the dirty bit is set.
-    pub const LAZY_REFCOUNTS: u64 = 1 << 0;
-}
-
-/// Feature bits of [`Header::autoclear`].
-pub mod autoclear {
-    /// The bitmaps extension is consistent with the image.
-    pub const BITMAPS: u64 = 1 << 0;
-    /// The external data file is usable as a raw image.
-    pub const DATA_FILE_RAW: u64 = 1 << 1;
-    /// All bits that this engine knows.
-    pub const KNOWN: u64 = BITMAPS | DATA_FILE_RAW;
+    /// Bytes of the fixed fields behind those that this engine knows, as they are.
+    pub unknown_fields: Vec<u8>,
 }
 
 impl Header {
@@ -150,5 +108,24 @@ impl Header {
     #[must_use]
     pub fn has_lazy_refcounts(&self) -> bool {
         self.compatible & compatible::LAZY_REFCOUNTS != 0
+    }
+
+    /// Whether the image is marked as damaged.
+    #[must_use]
+    pub fn is_corrupt(&self) -> bool {
+        self.incompatible & incompatible::CORRUPT != 0
+    }
+
+    /// Whether the external data file is usable as a raw image.
+    #[must_use]
+    pub fn data_file_is_raw(&self) -> bool {
+        self.autoclear & autoclear::DATA_FILE_RAW != 0
+    }
+
+    /// The bitmap directory, if it is consistent with the image. What an inconsistent one points to
+    /// is not in use.
+    #[must_use]
+    pub fn consistent_bitmaps(&self) -> Option<BitmapsExtension> {
+        self.bitmaps.filter(|_| self.autoclear & autoclear::BITMAPS != 0)
     }
 }

@@ -13,6 +13,7 @@ mod mem_disk;
 mod model;
 mod original;
 mod original_reads_ours;
+mod qcow2;
 mod random;
 mod real_images;
 mod world;
