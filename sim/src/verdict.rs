@@ -74,6 +74,36 @@ invariants! {
          newer, and misses nothing that was flushed.";
     FClean = "F-CLEAN",
         "An image marked clean has complete and durable maps.";
+    QRef = "Q-REF",
+        "Before any repair the refcount of every host cluster is at least the number of references \
+         to it, unless the image is marked dirty.";
+    QExact = "Q-EXACT",
+        "After a clean close the refcount of every host cluster is the number of references to it.";
+    QAlias = "Q-ALIAS",
+        "No host cluster has two owners, unless they are the same guest address in the active state \
+         and in snapshots, or parts of it are compressed data.";
+    QCopied = "Q-COPIED",
+        "An entry of the active tables that says that its refcount is one has a refcount of one.";
+    QReftab = "Q-REFTAB",
+        "The tables that the header names are complete; every refcount block is aligned, inside the \
+         file, listed once and counted.";
+    QSnap = "Q-SNAP",
+        "The content of a snapshot does not change until it is deleted.";
+    QCache = "Q-CACHE",
+        "With nothing in flight and everything flushed, the disks hold what the running image knows.";
+    QClean = "Q-CLEAN",
+        "An image whose header says clean needs no repair.";
+    QRepair = "Q-REPAIR",
+        "Repair ends, leaves no error, changes no content that was unambiguous, and can be \
+         interrupted and repeated.";
+    QReuse = "Q-REUSE",
+        "A host cluster is given to a new owner only after a flush has covered the end of the old \
+         one's pointer, and every discard for the old one has completed.";
+    QPin = "Q-PIN",
+        "A host cluster is not given away while a data request to it is in flight.";
+    BSuper = "B-SUPER",
+        "An enabled dirty bitmap covers every sector changed since it was enabled or cleared, or is \
+         marked inconsistent.";
     VBound = "V-BOUND",
         "Any bytes opened as an image end in bounded time, memory and file growth.";
     VNometa = "V-NOMETA",
@@ -86,10 +116,16 @@ invariants! {
 
 impl Invariant {
     /// Whether explorations decide it. What hostile images may do (the V- family) is decided by the
-    /// engine's tests and by fuzzing.
+    /// engine's tests and by fuzzing; the rest of those left out has no oracle yet, except for what of
+    /// it shows in the content that the guest reads.
     #[must_use]
     pub fn is_explored(self) -> bool {
-        !self.name().starts_with("V-")
+        let elsewhere = self.name().starts_with("V-");
+        let nowhere = matches!(
+            self,
+            Self::QCache | Self::QClean | Self::QRepair | Self::QReuse | Self::QPin | Self::BSuper
+        );
+        !elsewhere && !nowhere
     }
 
     /// The invariant called `name`.

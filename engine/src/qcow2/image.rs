@@ -3,15 +3,30 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use super::disks::{Barrier, Disks};
+use super::events;
+use super::fields::{Fields, HeaderSector};
+use super::frees::Frees;
+use super::geometry::Geometry;
+use super::header::{Compression, Header, autoclear, incompatible};
+use super::l1_table::{ActiveL1, L1Table};
+use super::l2::EntryFormat;
 use super::map::Extent;
+use super::owners::Owners;
 use super::planted::PlantedBugs;
-use super::snapshot_table::Snapshot;
+use super::refcount_table::RefcountTable;
+use super::slices::Slices;
+use super::snapshot_table::{Snapshot, SnapshotTable};
+use super::space::Space;
+use super::tables::Tables;
 use crate::access::Access;
-use crate::disk::Disk;
 use crate::error::Error;
 use crate::resolver::Resolver;
-use crate::runtime::Runtime;
-use crate::units::ByteRange;
+use crate::runtime::{BoxTask, Runtime};
+use crate::sync::{
+    Gate, LockKey, LockMode, Mutex, RangeGuard, RangeLock, Shared, WakeOrder, finish_when_dropped,
+};
+use crate::units::{ByteRange, SECTOR};
 
 /// How to open an image.
 #[derive(Clone)]
@@ -50,136 +65,493 @@ impl OpenOptions {
     }
 }
 
+/// What an open image knows and may change: a value that can be cloned, compared and resumed.
+#[derive(Debug, Clone)]
+pub struct State {
+    pub(super) l1: L1Table,
+    pub(super) refcount_table: RefcountTable,
+    pub(super) slices: Slices,
+    pub(super) header: HeaderState,
+    pub(super) owners: Owners,
+    pub(super) space: Space,
+    pub(super) frees: Frees,
+    pub(super) snapshots: SnapshotTable,
+}
+
+/// The header's changing fields.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct HeaderState {
+    /// The sector that holds them.
+    pub(super) sector: HeaderSector,
+    /// As they are now.
+    pub(super) fields: Fields,
+    /// As they were last written; the most that the medium can know.
+    pub(super) written: Fields,
+    /// Whether the last write of them failed, so that the medium may know less.
+    pub(super) is_unknown: bool,
+}
+
+impl HeaderState {
+    /// Clears the dirty bit; whether it was set.
+    pub(super) fn clear_dirty_bit(&mut self) -> bool {
+        let before = self.fields.incompatible;
+        self.fields.incompatible &= !incompatible::DIRTY;
+        before != self.fields.incompatible
+    }
+}
+
 /// An open qcow2 image. Clones are handles to the same image.
+///
+/// Requests may run at the same time. A request that is dropped after it was first polled goes on
+/// in the background, holding its locks, so that it takes effect, if at all, before any later
+/// request that touches the same bytes; only reads are simply forgotten.
 #[derive(Clone)]
-pub struct Qcow2 {}
+pub struct Qcow2 {
+    pub(super) image: Arc<Image>,
+}
 
-type Answer<T> = Result<T, Error>;
-
-fn unbuilt<T: Send + 'static>() -> impl Future<Output = Answer<T>> + Send + 'static {
-    std::future::ready(Err(Error::Unsupported("not built yet".into())))
+/// What the tasks of an open image share.
+pub(super) struct Image {
+    pub(super) geometry: Geometry,
+    pub(super) options: OpenOptions,
+    pub(super) format: EntryFormat,
+    /// The header as it was when the image was opened; for what changes see `fields`.
+    pub(super) settings: Header,
+    pub(super) barrier: Barrier,
+    /// L2 tables and refcount blocks; a part is a range of the file.
+    pub(super) tables: Tables,
+    /// The active L1 table; a part is a range of its indices.
+    pub(super) l1: ActiveL1,
+    pub(super) refcount_table: Shared<RefcountTable>,
+    pub(super) header: Shared<HeaderState>,
+    /// Bytes the guest sees, also in the header's fields.
+    pub(super) virtual_size: Shared<u64>,
+    /// Clusters of metadata; a part is a range of cluster indices.
+    pub(super) owners: Shared<Owners>,
+    /// Where clusters are taken from; changed by who has the turn to allocate.
+    pub(super) space: Shared<Space>,
+    /// References whose removal is not durable.
+    pub(super) frees: Shared<Frees>,
+    pub(super) snapshots: Shared<SnapshotTable>,
+    /// Whether the image was found to be corrupt: nothing is written any more.
+    pub(super) is_corrupt: Shared<bool>,
+    /// Requests; shut by close.
+    pub(super) requests: Gate,
+    /// Guest ranges that are being read or changed.
+    pub(super) locks: RangeLock,
+    /// L1 indices whose L2 tables are being allocated.
+    pub(super) table_locks: RangeLock,
+    /// Who may change refcounts.
+    pub(super) allocation_turn: Mutex,
+    /// Who makes metadata durable.
+    pub(super) commit_turn: Mutex,
+    /// Who makes the image ready to be written.
+    pub(super) first_write_turn: Mutex,
 }
 
 impl Qcow2 {
-    /// Opens the image in `file`. A dirty image that is opened for writing is repaired first.
-    pub async fn open(file: Arc<dyn Disk>, options: OpenOptions) -> Answer<Self> {
-        let _ = (file, options);
-        unbuilt().await
-    }
-
     /// Reads a guest range. Offset and length are multiples of 512.
-    pub async fn read(&self, range: ByteRange) -> Answer<Vec<u8>> {
-        let _ = range;
-        unbuilt().await
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::InvalidArgument`], [`Error::Corrupt`] if a table entry on the way
+    /// breaks a rule, or what a disk says.
+    pub async fn read(&self, range: ByteRange) -> Result<Vec<u8>, Error> {
+        self.image.read(range).await
     }
 
     /// Writes `data` at `offset`, both multiples of 512.
+    ///
+    /// When it fails, each sector of the range holds the old or the new content.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::ReadOnly`], [`Error::InvalidArgument`], [`Error::Corrupt`],
+    /// [`Error::BarrierLost`] if it had to make metadata durable, or what a disk says.
     pub fn write(
         &self,
         offset: u64,
         data: Vec<u8>,
-    ) -> impl Future<Output = Answer<()>> + Send + 'static {
-        let _ = (offset, data);
-        unbuilt()
+    ) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        self.run(move |image, key| image.write(key, offset, data))
     }
 
     /// Writes whole clusters, compressed where that makes them smaller. Only the last one of the
     /// disk may be shorter.
+    ///
+    /// # Errors
+    /// As for [`Qcow2::write`]; [`Error::Unsupported`] with an external data file.
     pub fn write_compressed(
         &self,
         offset: u64,
         data: Vec<u8>,
-    ) -> impl Future<Output = Answer<()>> + Send + 'static {
-        let _ = (offset, data);
-        unbuilt()
+    ) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        self.run(move |image, key| image.write_compressed(key, offset, data))
     }
 
     /// Makes a range read as zeros. With `unmap`, host clusters are given up where possible.
+    ///
+    /// # Errors
+    /// As for [`Qcow2::write`].
     pub fn write_zeroes(
         &self,
         range: ByteRange,
         unmap: bool,
-    ) -> impl Future<Output = Answer<()>> + Send + 'static {
-        let _ = (range, unmap);
-        unbuilt()
+    ) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        self.run(move |image, key| image.write_zeroes(key, range, unmap))
     }
 
-    /// Gives up the whole clusters of a range: they read as zeros afterwards. Parts of clusters, and
-    /// in a version 2 image with a backing file everything, stay as they are.
-    pub fn discard(&self, range: ByteRange) -> impl Future<Output = Answer<()>> + Send + 'static {
-        let _ = range;
-        unbuilt()
+    /// Gives up the whole clusters of a range: they read as zeros afterwards. Parts of clusters stay
+    /// as they are, and so does everything in a version 2 image with a backing file, which has no
+    /// way to say that a cluster is zero.
+    ///
+    /// # Errors
+    /// As for [`Qcow2::write`].
+    pub fn discard(
+        &self,
+        range: ByteRange,
+    ) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        self.run(move |image, key| image.discard(key, range))
     }
 
     /// Makes everything that completed before this call survive a power cut.
-    pub fn flush(&self) -> impl Future<Output = Answer<()>> + Send + 'static {
-        unbuilt()
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::BarrierLost`] if an earlier flush failed, or what a disk says.
+    pub fn flush(&self) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        self.run(|image, _| image.flush())
     }
 
     /// Changes the size of the virtual disk; durable when it completes. What is added reads as zeros.
-    pub fn resize(&self, len: u64) -> impl Future<Output = Answer<()>> + Send + 'static {
-        let _ = len;
-        unbuilt()
+    ///
+    /// # Errors
+    /// As for [`Qcow2::write`]; [`Error::Unsupported`] for a version 2 image with snapshots, which
+    /// do not say how large the disk was.
+    pub fn resize(&self, len: u64) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        self.run(move |image, key| image.resize(key, len))
     }
 
     /// Creates a snapshot; durable when it completes. Returns its id.
+    ///
+    /// # Errors
+    /// As for [`Qcow2::write`]; [`Error::Unsupported`] where refcounts are too narrow, or with an
+    /// external data file.
     pub fn create_snapshot(
         &self,
         name: &str,
-    ) -> impl Future<Output = Answer<String>> + Send + 'static {
-        let _ = name;
-        unbuilt()
+    ) -> impl Future<Output = Result<String, Error>> + Send + 'static {
+        let name = name.to_owned();
+        self.run(move |image, key| image.create_snapshot(key, name))
     }
 
     /// Sets the guest's disk back to a snapshot, named by its id or else its name; durable when it
     /// completes. The snapshot stays. The virtual size becomes the snapshot's.
-    pub fn apply_snapshot(&self, which: &str) -> impl Future<Output = Answer<()>> + Send + 'static {
-        let _ = which;
-        unbuilt()
+    ///
+    /// # Errors
+    /// As for [`Qcow2::write`]; [`Error::InvalidArgument`] if there is no such snapshot.
+    pub fn apply_snapshot(
+        &self,
+        which: &str,
+    ) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        let which = which.to_owned();
+        self.run(move |image, key| image.apply_snapshot(key, which))
     }
 
     /// Deletes a snapshot, named by its id or else its name; durable when it completes.
+    ///
+    /// # Errors
+    /// As for [`Qcow2::write`]; [`Error::InvalidArgument`] if there is no such snapshot.
     pub fn delete_snapshot(
         &self,
         which: &str,
-    ) -> impl Future<Output = Answer<()>> + Send + 'static {
-        let _ = which;
-        unbuilt()
+    ) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        let which = which.to_owned();
+        self.run(move |image, key| image.delete_snapshot(key, which))
     }
 
     /// The snapshots, oldest first.
     #[must_use]
     pub fn snapshots(&self) -> Vec<Snapshot> {
-        Vec::new()
+        self.image.snapshots.read(|table| table.snapshots.clone())
     }
 
-    /// Reads what a snapshot holds.
-    pub async fn read_snapshot(&self, which: &str, range: ByteRange) -> Answer<Vec<u8>> {
-        let _ = (which, range);
-        unbuilt().await
+    /// Reads what a snapshot holds, named by its id or else its name. Offset and length are
+    /// multiples of 512 within the snapshot's disk.
+    ///
+    /// # Errors
+    /// As for [`Qcow2::read`]; [`Error::InvalidArgument`] if there is no such snapshot.
+    pub async fn read_snapshot(&self, which: &str, range: ByteRange) -> Result<Vec<u8>, Error> {
+        self.image.read_snapshot(which, range).await
     }
 
     /// Where the guest range lives now, without what lies past the virtual disk. Reads tables.
-    pub async fn map(&self, range: ByteRange) -> Answer<Vec<Extent>> {
-        let _ = range;
-        unbuilt().await
+    ///
+    /// # Errors
+    /// As for [`Qcow2::read`].
+    pub async fn map(&self, range: ByteRange) -> Result<Vec<Extent>, Error> {
+        let _pass = self.image.requests.enter().ok_or(Error::Closed)?;
+        let range = range.intersection(ByteRange::new(0, self.virtual_size()));
+        let _lock = self.image.lock(self.image.locks.new_key(), range, LockMode::Shared).await;
+        self.image.extents(range).await
     }
 
     /// Closes the image: waits for everything that is in flight and makes it durable. Later requests
     /// fail with [`Error::Closed`], also when closing fails.
-    pub fn close(&self) -> impl Future<Output = Answer<()>> + Send + 'static {
-        unbuilt()
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if it was closed before; otherwise what kept something from being durable.
+    pub fn close(&self) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        self.run(|image, _| image.close())
     }
 
     /// Bytes the guest sees now.
     #[must_use]
     pub fn virtual_size(&self) -> u64 {
-        0
+        self.image.virtual_size()
     }
 
     /// Bytes per cluster.
     #[must_use]
     pub fn cluster_len(&self) -> u64 {
-        0
+        self.image.cluster_len()
+    }
+
+    /// The disks the image consists of.
+    #[must_use]
+    pub fn disks(&self) -> &Disks {
+        &self.image.barrier.disks
+    }
+
+    /// Whether it can be written.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.image.is_writable()
+    }
+
+    /// A copy of everything the image knows.
+    #[must_use]
+    pub fn state(&self) -> State {
+        let image = &self.image;
+        State {
+            l1: image.l1.copy(),
+            refcount_table: image.refcount_table.read(RefcountTable::clone),
+            slices: image.tables.copy(),
+            header: image.header.read(HeaderState::clone),
+            owners: image.owners.read(Owners::clone),
+            space: image.space.read(Space::clone),
+            frees: image.frees.read(Frees::clone),
+            snapshots: image.snapshots.read(SnapshotTable::clone),
+        }
+    }
+
+    /// A second image in the same state, on disks that hold the same bytes. Nothing is read or
+    /// written.
+    ///
+    /// # Panics
+    /// If a request is in flight: the copy would wait for it forever.
+    #[must_use]
+    pub fn fork(&self, disks: Disks) -> Self {
+        let image = &self.image;
+        assert!(image.requests.is_idle(), "requests are in flight");
+        let (geometry, options) = (image.geometry.clone(), image.options.clone());
+        let settings = image.settings.clone();
+        Self { image: Arc::new(Image::new(geometry, settings, options, disks, self.state())) }
+    }
+
+    /// Runs a request that is not torn apart when its caller drops it.
+    fn run<T, F>(
+        &self,
+        work: impl FnOnce(Arc<Image>, LockKey) -> F + Send + 'static,
+    ) -> impl Future<Output = Result<T, Error>> + Send + 'static
+    where
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let image = Arc::clone(&self.image);
+        async move {
+            let key = image.locks.new_key();
+            let work = work(Arc::clone(&image), key);
+            let image = Arc::clone(&image);
+            let to_its_end = {
+                let image = Arc::clone(&image);
+                async move {
+                    let result = work.await;
+                    if matches!(result, Err(Error::Corrupt { .. })) {
+                        image.report_corruption().await;
+                    }
+                    result
+                }
+            };
+            finish_when_dropped(to_its_end, |rest| image.detach(key, rest)).await
+        }
+    }
+}
+
+impl Image {
+    pub(super) fn new(
+        geometry: Geometry,
+        settings: Header,
+        options: OpenOptions,
+        disks: Disks,
+        state: State,
+    ) -> Self {
+        let runtime = &options.runtime;
+        let tracker = &runtime.tracker();
+        let slice_len = options.slice_len.clamp(SECTOR, settings.cluster_len());
+        let in_order = || Mutex::new(tracker, WakeOrder::FirstComeFirstServed);
+        let file = Arc::clone(&disks.file);
+        let tables = Tables::new(
+            file,
+            Arc::clone(runtime),
+            (slice_len, options.slices_max),
+            state.slices,
+            options.planted,
+        );
+        Self {
+            format: settings.entry_format(),
+            barrier: Barrier::new(disks, Arc::clone(runtime)),
+            tables,
+            l1: ActiveL1::new(tracker, state.l1),
+            refcount_table: Shared::new(tracker, state.refcount_table),
+            virtual_size: Shared::new(tracker, state.header.fields.virtual_size),
+            header: Shared::new(tracker, state.header),
+            owners: Shared::new(tracker, state.owners),
+            space: Shared::new(tracker, state.space),
+            frees: Shared::new(tracker, state.frees),
+            snapshots: Shared::new(tracker, state.snapshots),
+            is_corrupt: Shared::new(tracker, false),
+            requests: Gate::new(tracker),
+            locks: RangeLock::new(tracker),
+            table_locks: RangeLock::new(tracker),
+            allocation_turn: in_order(),
+            commit_turn: in_order(),
+            first_write_turn: in_order(),
+            geometry,
+            settings,
+            options,
+        }
+    }
+
+    pub(super) fn planted(&self) -> PlantedBugs {
+        self.options.planted
+    }
+
+    pub(super) fn event(&self, event: &'static str) {
+        self.options.runtime.event(event);
+    }
+
+    pub(super) fn cluster_len(&self) -> u64 {
+        1 << self.format.cluster_bits
+    }
+
+    pub(super) fn compression(&self) -> Compression {
+        self.settings.compression
+    }
+
+    pub(super) fn virtual_size(&self) -> u64 {
+        self.virtual_size.get()
+    }
+
+    /// Whether guest data is in a file of its own.
+    pub(super) fn has_data_file(&self) -> bool {
+        self.barrier.disks.data.is_some()
+    }
+
+    /// Whether the external data file is to be usable as a raw image.
+    pub(super) fn data_file_is_raw(&self) -> bool {
+        self.has_data_file() && self.settings.autoclear & autoclear::DATA_FILE_RAW != 0
+    }
+
+    /// Whether refcounts may be left behind.
+    pub(super) fn is_lazy(&self) -> bool {
+        self.settings.has_lazy_refcounts()
+    }
+
+    pub(super) fn is_writable(&self) -> bool {
+        self.options.access == Access::ReadWrite
+    }
+
+    /// Fails if nothing may be written.
+    pub(super) fn check_writable(&self) -> Result<(), Error> {
+        if !self.is_writable() {
+            return Err(Error::ReadOnly);
+        }
+        self.check_sound()
+    }
+
+    /// Fails if the image was found to be corrupt.
+    pub(super) fn check_sound(&self) -> Result<(), Error> {
+        if self.is_corrupt.get() {
+            return Err(Error::corrupt(
+                "image",
+                "an image that was found to be corrupt is not written before a repair",
+                "the corrupt bit",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The range of a request, if it is made of sectors of a disk of this length.
+    pub(super) fn guest_range(&self, offset: u64, len: u64, disk: u64) -> Result<ByteRange, Error> {
+        let refuse = |what, rule, found: u64| {
+            Err(Error::InvalidArgument { what, rule, found: found.to_string() })
+        };
+        if !offset.is_multiple_of(SECTOR) {
+            return refuse("offset", "is a multiple of 512", offset);
+        }
+        if !len.is_multiple_of(SECTOR) {
+            return refuse("length", "is a multiple of 512", len);
+        }
+        match offset.checked_add(len) {
+            Some(end) if end <= disk => Ok(ByteRange::new(offset, len)),
+            _ => refuse("range", "ends within the virtual disk", offset.saturating_add(len)),
+        }
+    }
+
+    /// Waits for a guest range.
+    pub(super) async fn lock(&self, key: LockKey, range: ByteRange, mode: LockMode) -> RangeGuard {
+        let locking = self.locks.lock(key, range, mode);
+        if !locking.is_granted() {
+            self.event(events::LOCK_WAIT);
+        }
+        locking.await
+    }
+
+    /// The whole clusters around a range.
+    pub(super) fn clusters_around(&self, range: ByteRange) -> ByteRange {
+        range.aligned_out(self.cluster_len())
+    }
+
+    /// Notes that the image is corrupt: nothing is written any more, but the bit that says so, by the
+    /// request that has found out when it ends. Returns the error.
+    pub(super) fn mark_corrupt(
+        &self,
+        structure: impl Into<String>,
+        rule: &'static str,
+        found: impl std::fmt::Display,
+    ) -> Error {
+        if !self.is_corrupt.write(|flag| std::mem::replace(flag, true)) {
+            self.event(events::MARKED_CORRUPT);
+        }
+        Error::corrupt(structure, rule, found)
+    }
+
+    /// Writes the corrupt bit if a request has found a reason to.
+    async fn report_corruption(&self) {
+        let can_tell = self.is_writable() && self.settings.version >= 3;
+        if can_tell && self.is_corrupt.get() {
+            self.write_corrupt_bit().await;
+        }
+    }
+
+    /// Goes on with a request whose caller has gone. From now on its range shuts out later
+    /// requests, also where it was shared.
+    fn detach<T, F>(&self, key: LockKey, rest: F)
+    where
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        self.locks.make_exclusive(key);
+        self.event(events::WRITE_DETACHED);
+        // Nobody is left to be told whether it worked; the latch of the barrier keeps what matters.
+        let task: BoxTask = Box::pin(async move { drop(rest.await) });
+        self.options.runtime.spawn("detached", task);
     }
 }

@@ -20,7 +20,7 @@ use super::planted::PlantedBugs;
 use super::rebuild::{Rebuild, block_bytes};
 use super::region::read_region;
 use super::survey::Survey;
-use super::tables::visit;
+use super::visit::visit;
 use super::writer::Writer;
 use crate::disk::Disk;
 use crate::error::Error;

@@ -68,7 +68,7 @@ pub struct Snapshot {
 }
 
 /// The snapshots, and what the table takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SnapshotTable {
     /// The snapshots, in their order.
     pub snapshots: Vec<Snapshot>,

@@ -7,7 +7,7 @@ use super::l2::Cluster;
 use super::problem::{Problems, Rule, Structure};
 use super::references::{References, walk};
 use super::region::read_region;
-use super::tables::{Entry, Place, visit};
+use super::visit::{Entry, Place, visit};
 use super::writer::Writer;
 use crate::disk::Disk;
 use crate::error::Error;

@@ -1,102 +1,198 @@
-//! Going over the entries of all L1 and L2 tables, to judge them or to change them.
+//! Reading and changing metadata tables by slices.
 
-use super::geometry::TABLE_ENTRY_LEN;
-use super::l2::{EntryFormat, L1Entry, L2Entry};
-use super::number::u64_at;
-use super::problem::{Structure, Tree};
-use super::references::References;
-use super::region::read_region;
-use super::writer::Writer;
+use std::hash::Hash;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::disks::read;
+use super::events;
+use super::planted::{Bug, PlantedBugs};
+use super::slices::{DirtySlice, Kind, Slices};
+use crate::disk::Disk;
 use crate::error::Error;
-use crate::units::{ByteRange, SECTOR};
+use crate::runtime::Runtime;
+use crate::sync::{LockMode, RangeLock, Shared};
+use crate::units::ByteRange;
 
-/// Bytes that are read as one.
-const PIECE_LEN: u64 = 64 * 1024;
-
-/// Where an entry is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    pub(super) structure: Structure,
-    /// Whether the active tree reaches it: only then COPIED means anything.
-    pub(super) active: bool,
-}
-
-/// An entry of either kind of table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Entry {
-    L1(L1Entry),
-    L2(L2Entry),
-}
-
-/// Shows each entry of the tables that were walked over to `change`, and writes what that returns if
-/// it is another one. Returns how many there were.
+/// The tables of an image, as its tasks reach them. A *part* of them is a range of the file.
 ///
-/// Any subset of the writes may survive a crash: each entry is judged for itself.
-pub(super) async fn visit(
-    writer: &mut Writer<'_>,
-    format: EntryFormat,
-    references: &References,
-    mut change: impl FnMut(Place, Entry) -> Entry,
-) -> Result<u64, Error> {
-    let mut changed = 0;
-    for &(tree, range) in &references.l1_tables {
-        let table = Table { range, entry_len: TABLE_ENTRY_LEN };
-        let on_bytes = |index, bytes: &mut [u8]| {
-            let structure = Structure::L1Entry(tree, index);
-            let place = Place { structure, active: tree == Tree::Active };
-            if let Entry::L1(entry) = change(place, Entry::L1(L1Entry(u64_at(bytes, 0)))) {
-                bytes.copy_from_slice(&entry.0.to_be_bytes());
-            }
-        };
-        changed += table.visit(writer, on_bytes).await?;
-    }
-    for (&offset, uses) in &references.l2_tables {
-        let range = ByteRange::new(offset, 1 << format.cluster_bits);
-        let table = Table { range, entry_len: format.entry_len() };
-        let on_bytes = |index, bytes: &mut [u8]| {
-            let structure = Structure::L2Entry { table: offset, index };
-            let place = Place { structure, active: uses.active > 0 };
-            if let Entry::L2(entry) = change(place, Entry::L2(format.parse(bytes))) {
-                bytes.copy_from_slice(&format.bytes(entry));
-            }
-        };
-        changed += table.visit(writer, on_bytes).await?;
-    }
-    Ok(changed)
+/// A slice is loaded by one task at a time; what is in memory is never replaced by what is read.
+pub(super) struct Tables {
+    slice_len: u64,
+    slices_max: usize,
+    file: Arc<dyn Disk>,
+    runtime: Arc<dyn Runtime>,
+    slices: Shared<Slices>,
+    loading: RangeLock,
+    /// A planted bug.
+    lookup_without_lock: bool,
 }
 
-struct Table {
-    range: ByteRange,
-    entry_len: u64,
+/// Stands for which slices are dirty: no byte of a file.
+const CHANGED: Range<u64> = u64::MAX - 1..u64::MAX;
+/// All bytes of a file.
+const CONTENT: Range<u64> = 0..u64::MAX - 1;
+
+/// Some bytes of a table, within one slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    /// What it is a piece of.
+    pub(super) kind: Kind,
+    /// First byte in the file.
+    pub(super) offset: u64,
+    /// How many.
+    pub(super) len: u64,
 }
 
-impl Table {
-    /// Shows the bytes of each entry that is not 0, and writes the sectors that are changed.
-    async fn visit(
-        &self,
-        writer: &mut Writer<'_>,
-        mut change: impl FnMut(u64, &mut [u8]),
-    ) -> Result<u64, Error> {
-        let entry_len = usize::try_from(self.entry_len).expect("8 or 16");
-        let (mut changed, mut at) = (0, 0);
-        while at < self.range.len {
-            let len = PIECE_LEN.min(self.range.len - at);
-            // Whole sectors, of which the table has the first `len` bytes.
-            let sectors = ByteRange::new(self.range.offset + at, len.next_multiple_of(SECTOR));
-            let before = read_region(writer.file, sectors, "read a table").await?;
-            let mut after = before.clone();
-            let table_len = usize::try_from(len).expect("a piece is small");
-            let entries = after[..table_len].chunks_exact_mut(entry_len);
-            for (index, entry) in (at / self.entry_len..).zip(entries) {
-                if entry.iter().any(|&byte| byte != 0) {
-                    let old = entry.to_vec();
-                    change(index, entry);
-                    changed += u64::from(old != entry);
-                }
-            }
-            writer.write_changes(sectors.offset, &before, &after).await?;
-            at += len;
+impl Tables {
+    pub(super) fn new(
+        file: Arc<dyn Disk>,
+        runtime: Arc<dyn Runtime>,
+        (slice_len, slices_max): (u64, usize),
+        slices: Slices,
+        planted: PlantedBugs,
+    ) -> Self {
+        let tracker = runtime.tracker();
+        Self {
+            slice_len,
+            slices_max,
+            file,
+            runtime,
+            slices: Shared::new(&tracker, slices),
+            loading: RangeLock::new(&tracker),
+            lookup_without_lock: planted.has(Bug::CacheLookupWithoutLock),
         }
-        Ok(changed)
     }
+
+    /// Where the slice ends that holds the byte at `offset`.
+    pub(super) fn slice_end(&self, offset: u64) -> u64 {
+        offset / self.slice_len * self.slice_len + self.slice_len
+    }
+
+    /// What `look` finds in the bytes of `place`.
+    pub(super) async fn read<R: Hash>(
+        &self,
+        place: Place,
+        look: impl Fn(&[u8]) -> R,
+    ) -> Result<R, Error> {
+        let (slice, bytes) = self.within(place);
+        loop {
+            let seen = self.slices.read_part(part(place), |slices| {
+                slices.get(slice).map(|content| look(&content[bytes.clone()]))
+            });
+            match seen {
+                Some(seen) => return Ok(seen),
+                None => self.load(slice, place.kind).await?,
+            }
+        }
+    }
+
+    /// Changes the bytes of `place`, if their slice is in memory.
+    pub(super) fn try_change<R: Hash>(
+        &self,
+        place: Place,
+        change: impl FnOnce(&mut [u8]) -> R,
+    ) -> Option<R> {
+        let (slice, bytes) = self.within(place);
+        self.slices.add(CHANGED, |_| ());
+        self.slices.write_part(part(place), |slices| {
+            slices.change(slice, |content| change(&mut content[bytes]))
+        })
+    }
+
+    /// Brings the slice of `place` into memory, for a moment at least.
+    pub(super) async fn load_for(&self, place: Place) -> Result<(), Error> {
+        let (slice, _) = self.within(place);
+        self.load(slice, place.kind).await
+    }
+
+    async fn load(&self, slice: u64, kind: Kind) -> Result<(), Error> {
+        let range = ByteRange::new(slice, self.slice_len);
+        let key = self.loading.new_key();
+        let locked = if self.lookup_without_lock { ByteRange::new(0, 0) } else { range };
+        let _lock = self.loading.lock(key, locked, LockMode::Exclusive).await;
+        let is_here = |slices: &Slices| slices.get(slice).is_some();
+        let range_of_slice = range.offset..range.end();
+        if self.slices.read_part(range_of_slice.clone(), is_here) {
+            return Ok(());
+        }
+        let doing = match kind {
+            Kind::Refcounts => "read refcount block",
+            Kind::L2 => "read L2 table",
+        };
+        let bytes = read(&*self.file, doing, range).await?;
+        self.slices.write_part(range_of_slice, |slices| {
+            if self.lookup_without_lock {
+                slices.forget(slice, 1);
+            }
+            slices.insert(slice, kind, bytes);
+        });
+        self.evict(slice);
+        Ok(())
+    }
+
+    /// Drops clean slices while there are too many.
+    fn evict(&self, newest: u64) {
+        // Looking at how many there are would make every two loads depend on each other; only
+        // where there is a limit within reach they do.
+        if self.slices_max == usize::MAX {
+            return;
+        }
+        while self.slices.write(|slices| slices.evict_one(self.slices_max, newest)) {
+            self.runtime.event(events::SLICE_EVICTED);
+        }
+    }
+
+    /// Whether there are more slices that cannot be dropped than are wanted in memory.
+    pub(super) fn is_full(&self) -> bool {
+        self.slices_max != usize::MAX
+            && self.slices.read(|slices| slices.pinned() > self.slices_max)
+    }
+
+    /// See [`Slices::take_dirty`].
+    pub(super) fn take_dirty(&self, wanted: impl Fn(Kind) -> bool) -> Vec<DirtySlice> {
+        self.slices.read_part(CONTENT, |_| ());
+        self.slices.write_part(CHANGED, |slices| slices.take_dirty(wanted))
+    }
+
+    /// See [`Slices::has_dirty`].
+    pub(super) fn has_dirty(&self, kind: Kind) -> bool {
+        self.slices.read_part(CHANGED, |slices| slices.has_dirty(kind))
+    }
+
+    /// See [`Slices::written`].
+    pub(super) fn written(&self) {
+        self.slices.write_part(CHANGED, Slices::written);
+    }
+
+    /// See [`Slices::not_written`].
+    pub(super) fn not_written(&self) {
+        self.slices.write_part(CHANGED, Slices::not_written);
+    }
+
+    /// See [`Slices::forget`].
+    pub(super) fn forget(&self, cluster: u64, cluster_len: u64) {
+        self.slices.add(CHANGED, |_| ());
+        self.slices.write_part(cluster..cluster + cluster_len, |slices| {
+            slices.forget(cluster, cluster_len);
+        });
+    }
+
+    /// A copy of all that is in memory.
+    pub(super) fn copy(&self) -> Slices {
+        self.slices.read(Slices::clone)
+    }
+
+    /// The slice that holds `place`, and where in it.
+    fn within(&self, place: Place) -> (u64, Range<usize>) {
+        let slice = place.offset / self.slice_len * self.slice_len;
+        let end = place.offset + place.len;
+        assert!(end <= slice + self.slice_len, "{place:?} is not within one slice");
+        let at = |offset: u64| usize::try_from(offset - slice).expect("within a slice");
+        (slice, at(place.offset)..at(end))
+    }
+}
+
+fn part(place: Place) -> Range<u64> {
+    place.offset..place.offset + place.len
 }

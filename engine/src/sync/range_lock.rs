@@ -207,6 +207,31 @@ impl RangeLock {
         });
     }
 
+    /// Turns the granted exclusive request of `key` into a shared one of a part of its range, and lets
+    /// in whom that was keeping out.
+    ///
+    /// # Panics
+    /// If there is no such request, or `range` is not within its range.
+    pub fn make_shared(&self, key: LockKey, range: ByteRange) {
+        let mut wake = Vec::new();
+        self.inner.change(|state, _| {
+            let position = state.position(key).expect("the request exists");
+            let request = &mut state.requests[position];
+            assert!(request.granted && request.range.contains(range), "{range} is locked");
+            let before = request.range;
+            (request.range, request.mode) = (range, LockMode::Shared);
+            // As if the request had ended, for those who wait for it.
+            let waiting = state.requests[position..].iter().filter(|other| !other.granted);
+            let mut accessed = vec![(part(before), Access::Write)];
+            let behind = waiting.filter(|other| other.range.overlaps(before));
+            accessed.extend(behind.map(|other| (part(other.range), Access::Add)));
+            accessed.sort_unstable_by_key(|(part, access)| (part.start, part.end, *access));
+            wake = state.grant();
+            accessed
+        });
+        wake.into_iter().for_each(Waker::wake);
+    }
+
     fn release(&self, key: LockKey) {
         let mut wake = Vec::new();
         self.inner.change(|state, _| {
@@ -366,6 +391,25 @@ mod tests {
         assert!((&mut third).now_or_never().is_none());
         drop(first);
         assert!(third.now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_request_made_shared_lets_in_those_beside_it() {
+        let lock = RangeLock::new(&Tracker::none());
+        let key = lock.new_key();
+        let first = lock.lock(key, ByteRange::new(0, 8), EXCLUSIVE).now_or_never().unwrap();
+        let mut reader = lock.lock(lock.new_key(), ByteRange::new(2, 2), SHARED);
+        let mut writer = lock.lock(lock.new_key(), ByteRange::new(2, 6), EXCLUSIVE);
+        let mut beside = lock.lock(lock.new_key(), ByteRange::new(0, 2), EXCLUSIVE);
+        assert!((&mut reader).now_or_never().is_none());
+        lock.make_shared(key, ByteRange::new(2, 2));
+        let reader = reader.now_or_never().unwrap();
+        assert!((&mut beside).now_or_never().is_some());
+        assert!((&mut writer).now_or_never().is_none());
+        drop(first);
+        assert!((&mut writer).now_or_never().is_none());
+        drop(reader);
+        assert!((&mut writer).now_or_never().is_some());
     }
 
     /// Every order of arrival and release of three requests keeps the rule: what is granted

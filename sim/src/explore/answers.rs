@@ -14,7 +14,7 @@ use crate::crash::{Certificate, CrashPoint, LazyDisks, Path};
 use crate::disk::Image;
 use crate::explore::cuts::{Cuts, Report};
 use crate::explore::leaf::{Part, Recovered, run};
-use crate::oracle::{Finding, Obligations};
+use crate::oracle::{Finding, Obligations, View};
 use crate::verdict::Invariant;
 
 /// One answer to a query that has several.
@@ -159,14 +159,20 @@ impl Cuts {
         self.counts.queries += 1;
         let world = &recovered.world;
         let failed_reads = world.with_disks(|disks| disks.failed_reads());
-        let bytes = run(world, "a read after recovery", recovered.device.read(range))?;
+        let bytes = run(world, "a read after recovery", recovered.device.read_back(range))?;
         match bytes {
             Ok(bytes) => Ok(Some(bytes)),
             Err(_) if world.with_disks(|disks| disks.failed_reads()) > failed_reads => Ok(None),
-            Err(error) => Err(Finding {
-                invariant: Invariant::DDur,
-                message: format!("guest range {range} cannot be read after recovery: {error}"),
-            }),
+            Err(error) => {
+                let (view, offset) = View::of(range.offset);
+                let here = ByteRange::new(offset, range.len);
+                let (invariant, place) = match view {
+                    View::Active => (Invariant::DDur, format!("guest range {here}")),
+                    View::Snapshot(_) => (Invariant::QSnap, format!("range {here} of {view}")),
+                };
+                let message = format!("{place} cannot be read after recovery: {error}");
+                Err(Finding { invariant, message })
+            }
         }
     }
 

@@ -52,7 +52,7 @@ impl Execution {
         let handles: Vec<Arc<dyn Disk>> = (0..count).map(|index| world.disk(index)).collect();
         let open = plan.system.open(handles, world.runtime(), Purpose::Workload);
         let opening = world.spawn_value("open", open);
-        let guest = Arc::new(Cell::new(Guest::default()));
+        let guest = Arc::new(Cell::new(Guest::new(&*plan.system)));
         Self {
             world,
             guest,
@@ -179,7 +179,8 @@ impl Execution {
             Stage::Verifying(verifying) => {
                 verifying.take().expect("the reading has ended").map_or(Ok(false), Err)
             }
-            Stage::Running(_) | Stage::Over => Ok(false),
+            Stage::Running(_) => self.closed_finding(plan).map_or(Ok(false), Err),
+            Stage::Over => Ok(false),
             Stage::Opening(_) => unreachable!("the opening has ended and was looked at"),
         }
     }
@@ -220,7 +221,7 @@ impl Execution {
                 ops: ops.clone(),
                 device: Arc::clone(device),
                 guest: Arc::clone(&self.guest),
-                initial: plan.system.initial().clone(),
+                system: Arc::clone(&plan.system),
                 world: self.world.handle(),
             };
             self.world.spawn(&format!("c{number}"), client.run());
@@ -247,6 +248,15 @@ impl Execution {
         finding(Invariant::EOpen, format!("a failed open changed the image ({error})"))
     }
 
+    /// What is wrong with the disks after a close that has reported success, if nothing has failed.
+    fn closed_finding(&self, plan: &Plan) -> Option<Finding> {
+        let settled = self.guest.with(|guest| guest.close_succeeded && !guest.had_faults());
+        let image = |index| self.world.with_disk(index, |disk| disk.visible().clone());
+        let disks = 0..plan.system.disks().len();
+        let images: Vec<Image> = disks.filter(|_| settled).map(image).collect();
+        if settled { plan.system.check_closed(&images) } else { None }
+    }
+
     /// With nothing in flight the whole disk must equal the model (D-RYW).
     fn start_verifying(&mut self, plan: &Plan, device: Arc<dyn Device>) -> Output<Option<Finding>> {
         let expected = self.guest.with(|guest| {
@@ -256,7 +266,7 @@ impl Execution {
         let may_fail = plan.has_lasting_faults();
         self.world.spawn_value("verify", async move {
             for query in queries {
-                match device.read(query).await {
+                match device.read_back(query).await {
                     Ok(bytes) => {
                         let finding = expected.judge(query.offset / 512, &bytes);
                         if finding.is_some() {

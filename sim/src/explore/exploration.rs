@@ -5,7 +5,7 @@ use plugpull_engine::ByteRange;
 use crate::exec::ReadyOrder;
 use crate::explore::later::LaterSession;
 use crate::scenario::{Crashes, Expect, Expected, Explore, Faults, Reduction, Scenario, Schedules};
-use crate::system::System;
+use crate::system::{System, Touched};
 use crate::verdict::Invariant;
 use crate::workload::GuestOp;
 
@@ -62,9 +62,9 @@ impl Exploration {
         self
     }
 
-    /// The guest ranges that requests touch.
-    pub(super) fn touched(&self) -> Vec<ByteRange> {
-        self.requests().map(|op| op.range()).collect()
+    /// What requests touch.
+    pub(super) fn touched(&self) -> Touched {
+        self.requests().collect()
     }
 
     pub(super) fn wanted(&self) -> Option<Invariant> {
@@ -95,12 +95,17 @@ impl Exploration {
         }
         for op in self.requests() {
             let touches = matches!(op, GuestOp::Write { .. } | GuestOp::Read { .. });
-            if touches {
+            if touches || !op.range().is_empty() {
                 check_range(op.range(), len).map_err(|why| format!("`{op}` {why}"))?;
             }
-            if system.is_read_only() && matches!(op, GuestOp::Write { .. }) {
+            if system.is_read_only() && op.changes() {
                 return Err(format!("`{op}`, and the device is opened for reading only"));
             }
+        }
+        let mut later = self.after.iter().flatten();
+        let of_the_whole = |op: &&GuestOp| op.changes() && op.range().is_empty();
+        if let Some(op) = later.find(of_the_whole) {
+            return Err(format!("`{op}` after a power cut, where nobody knows what is left"));
         }
         let mut end = 0;
         for query in system.queries() {

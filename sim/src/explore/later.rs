@@ -10,7 +10,7 @@ use crate::crash::DirectWorld;
 use crate::disk::Image;
 use crate::explore::leaf::run;
 use crate::oracle::{End, Finding, Obligations, SectorModel, stamp};
-use crate::system::Device;
+use crate::system::{BoxFuture, Device};
 use crate::verdict::Invariant;
 use crate::workload::GuestOp;
 
@@ -71,13 +71,27 @@ impl Run<'_> {
     fn op(&mut self, device: &dyn Device, op: &GuestOp, serial: u64) -> Result<(), Finding> {
         match *op {
             GuestOp::Write { offset, len } => {
-                let sectors = offset / 512..(offset + len) / 512;
-                let data = stamp::write_content(sectors.start, len / 512, serial);
-                self.model.submit_write(sectors.clone(), serial);
-                self.next_phase();
-                run(self.world, "a write", device.write(offset, data))?.map_err(unasked)?;
-                self.model.end_write(sectors, serial, End::Success);
+                let data = stamp::write_content(offset / 512, len / 512, serial);
+                self.model.submit_write(op.range().units(512), serial);
+                self.write(op.range(), serial, device.write(offset, data))?;
             }
+            GuestOp::WriteCompressed { offset, len } => {
+                let data = stamp::write_content(offset / 512, len / 512, serial);
+                self.model.submit_write(op.range().units(512), serial);
+                self.write(op.range(), serial, device.write_compressed(offset, data))?;
+            }
+            GuestOp::WriteZeroes { unmap, .. } => {
+                self.model.submit_zeros(op.range().units(512), serial);
+                self.write(op.range(), serial, device.write_zeroes(op.range(), unmap))?;
+            }
+            GuestOp::Discard { .. } => {
+                self.model.submit_zeros(op.range().units(512), serial);
+                self.write(op.range(), serial, device.discard(op.range()))?;
+            }
+            GuestOp::Snapshot(_)
+            | GuestOp::Apply(_)
+            | GuestOp::DeleteSnapshot(_)
+            | GuestOp::Resize(_) => unreachable!("nobody asks for {op} after a power cut"),
             GuestOp::Read { offset, len } => {
                 let range = ByteRange::new(offset, len);
                 let bytes = run(self.world, "a read", device.read(range))?.map_err(unasked)?;
@@ -97,6 +111,19 @@ impl Run<'_> {
             GuestOp::Sleep(time) => run(self.world, "a sleep", self.world.runtime().sleep(time))?,
         }
         self.next_phase();
+        Ok(())
+    }
+
+    /// A write that was submitted to the model.
+    fn write(
+        &mut self,
+        range: ByteRange,
+        serial: u64,
+        request: BoxFuture<Result<(), plugpull_engine::Error>>,
+    ) -> Result<(), Finding> {
+        self.next_phase();
+        run(self.world, "a write", request)?.map_err(unasked)?;
+        self.model.end_write(range.units(512), serial, End::Success);
         Ok(())
     }
 

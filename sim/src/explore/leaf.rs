@@ -267,7 +267,7 @@ impl Cuts {
             world.settle();
             if let Some(answer) = &part.answer {
                 // The answer of which this session knows.
-                let again = run(&world, "a read after recovery", device.read(answer.range));
+                let again = run(&world, "a read after recovery", device.read_back(answer.range));
                 if !matches!(again, Ok(Ok(bytes)) if bytes == answer.bytes) {
                     let why = "not deterministic: a query has another answer when it is run again";
                     return self.distrust(why.into());

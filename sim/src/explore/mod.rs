@@ -53,8 +53,9 @@ use crate::scenario::{
     Crashes, Explore, Reduction, Replay as Way, Scenario, Schedules, SystemSpec,
 };
 use crate::schedule::{AfterTrace, Replay, Strategy};
-use crate::system::System;
 use crate::system::fvd::FvdSystem;
+use crate::system::qcow2::Qcow2System;
+use crate::system::{SetupFailed, System};
 use crate::verdict::{ScenarioResult, Share, Violation};
 
 pub use budget::{Budget, Spent};
@@ -390,9 +391,16 @@ pub fn replay_system(
 /// # Errors
 /// Why it cannot be.
 fn system(scenario: &Scenario, exploration: &Exploration) -> Result<Arc<dyn System>, String> {
-    let SystemSpec::Fvd(spec) = &scenario.system;
-    let system = FvdSystem::new(spec, &scenario.disks, &exploration.touched());
-    Ok(Arc::new(system.map_err(|error| error.to_string())?))
+    let (disks, touched) = (&scenario.disks, exploration.touched());
+    let system: Result<Arc<dyn System>, SetupFailed> = match &scenario.system {
+        SystemSpec::Fvd(spec) => {
+            FvdSystem::new(spec, disks, &touched).map(|fvd| Arc::new(fvd) as _)
+        }
+        SystemSpec::Qcow2(spec) => {
+            Qcow2System::new(spec, disks, &touched).map(|qcow2| Arc::new(qcow2) as _)
+        }
+    };
+    system.map_err(|error| error.to_string())
 }
 
 /// Cuts the power at every step, not just at the end of every interval; why the harness cannot be

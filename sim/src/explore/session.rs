@@ -1,18 +1,19 @@
 //! The workload: guest clients as tasks of one execution, and the log of what they were told.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use plugpull_engine::sync::Access::{Add, Read, Write};
 use plugpull_engine::{ByteRange, Error, ErrorKind};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::disk::{Image, OpKind};
+use crate::disk::OpKind;
 use crate::exec::{Accessed, Cell, Label, Name, Object, OutcomeLabel, WorldHandle};
-use crate::oracle::{End, Finding, Obligations, SectorModel, stamp};
-use crate::system::Device;
+use crate::oracle::{End, Finding, Obligations, SectorModel, Value, View, stamp};
+use crate::system::{BoxFuture, Device, System};
 use crate::verdict::Invariant;
-use crate::workload::GuestOp;
+use crate::workload::{GuestOp, SnapshotName};
 
 /// The guest's sectors: which writes and reads of each came before which.
 const SECTORS: Object = Object::Guest(0);
@@ -39,12 +40,21 @@ pub(crate) struct Guest {
     /// Which disk requests went wrong: whose, by the name of its harness task, and of which kind.
     faults: Vec<(Name, OpKind)>,
     flush_failed: bool,
-    close_succeeded: bool,
+    pub(crate) close_succeeded: bool,
 }
 
 pub(crate) type SharedGuest = Arc<Cell<Guest>>;
 
 impl Guest {
+    /// Before anything has happened.
+    pub(crate) fn new(system: &dyn System) -> Self {
+        let mut guest = Self::default();
+        for missing in system.missing() {
+            guest.model.start_without(missing.units(512));
+        }
+        guest
+    }
+
     /// Notes an event of the execution: a fault may excuse a failing request, and no change of a
     /// disk may end after close has reported success (E-HONEST).
     pub(crate) fn observe(&mut self, label: &Label) {
@@ -81,6 +91,18 @@ impl Guest {
             key.wrapping_add(xxh3_128(&(name ^ *kind as u128).to_le_bytes()))
         });
         self.model.fingerprint().rotate_left(1).wrapping_add(faults)
+    }
+
+    /// Whether nobody knows if there is what the request is about: an earlier one has failed on it.
+    /// Nobody else changes that.
+    fn may_refuse(&self, op: &GuestOp) -> bool {
+        let is_nothing = |value: &Value| *value == Value::Nothing;
+        let values = |sector| self.model.readable_now(sector);
+        match op.snapshot().map(|name| values(View::Snapshot(name).sector(0))) {
+            Some(values) if matches!(op, GuestOp::Snapshot(_)) => !values.iter().all(is_nothing),
+            Some(values) => values.iter().any(is_nothing),
+            None => op.range().units(512).any(|sector| values(sector).iter().any(is_nothing)),
+        }
     }
 
     fn report(&mut self, finding: Finding) {
@@ -122,8 +144,19 @@ pub(crate) struct Client {
     pub(crate) ops: Vec<GuestOp>,
     pub(crate) device: Arc<dyn Device>,
     pub(crate) guest: SharedGuest,
-    pub(crate) initial: Image,
+    pub(crate) system: Arc<dyn System>,
     pub(crate) world: WorldHandle,
+}
+
+/// What a write puts in its sectors.
+#[derive(Clone, Copy)]
+enum Content {
+    Data,
+    Zeros,
+}
+
+fn end(result: &Option<Result<(), Error>>) -> End {
+    if matches!(result, Some(Ok(()))) { End::Success } else { End::Failure }
 }
 
 impl Client {
@@ -138,9 +171,38 @@ impl Client {
 
     async fn op(&self, index: u64, op: &GuestOp) {
         let faults = self.know(&[FAULTS.whole(Read)], |guest| guest.faults.len());
+        let may_be_refused = self.know(&[], |guest| guest.may_refuse(op));
         self.world.saw_faults(faults);
         let result = match *op {
-            GuestOp::Write { offset, len } => self.write(index, offset, len).await,
+            GuestOp::Write { offset, len } => {
+                let data = stamp::write_content(offset / 512, len / 512, self.serial(index));
+                self.write(index, op.range(), Content::Data, self.device.write(offset, data)).await
+            }
+            GuestOp::WriteCompressed { offset, len } => {
+                let data = stamp::write_content(offset / 512, len / 512, self.serial(index));
+                let request = self.device.write_compressed(offset, data);
+                self.write(index, op.range(), Content::Data, request).await
+            }
+            GuestOp::WriteZeroes { unmap, .. } => {
+                let request = self.device.write_zeroes(op.range(), unmap);
+                self.write(index, op.range(), Content::Zeros, request).await
+            }
+            GuestOp::Discard { .. } => {
+                let request = self.device.discard(op.range());
+                self.write(index, op.range(), Content::Zeros, request).await
+            }
+            GuestOp::Snapshot(name) => {
+                let to = View::Snapshot(name);
+                self.copy(index, View::Active, to, self.device.snapshot(name)).await
+            }
+            GuestOp::Apply(name) => {
+                let from = View::Snapshot(name);
+                self.copy(index, from, View::Active, self.device.apply(name)).await
+            }
+            GuestOp::DeleteSnapshot(name) => {
+                self.remove(index, name, self.device.delete_snapshot(name)).await
+            }
+            GuestOp::Resize(len) => self.resize(index, len, self.device.resize(len)).await,
             GuestOp::Read { offset, len } => self.read(index, offset, len).await,
             GuestOp::Flush => self.barrier(index, self.device.flush()).await,
             GuestOp::Close => {
@@ -171,7 +233,7 @@ impl Client {
             guest.log.push(format!("c{}.{index} {op}: {end}", self.number));
             let Some(Err(error)) = result else { return };
             let client = Name::new(&format!("c{}", self.number));
-            if !guest.excuses(&error, op, client, faults) {
+            if !may_be_refused && !guest.excuses(&error, op, client, faults) {
                 let message = format!(
                     "c{}.{index} {op} fails although no fault hit it: {error}",
                     self.number
@@ -181,22 +243,92 @@ impl Client {
         });
     }
 
-    async fn write(&self, index: u64, offset: u64, len: u64) -> Option<Result<(), Error>> {
-        let serial = stamp::serial(1, self.number, index);
-        let sectors = offset / 512..(offset + len) / 512;
-        let data = stamp::write_content(sectors.start, len / 512, serial);
+    fn serial(&self, index: u64) -> u64 {
+        stamp::serial(1, self.number, index)
+    }
+
+    /// The sectors of a view, as many as it may have.
+    fn sectors(&self, view: View) -> Range<u64> {
+        view.sector(0)..view.sector(self.system.extent(view) / 512)
+    }
+
+    async fn write(
+        &self,
+        index: u64,
+        range: ByteRange,
+        content: Content,
+        request: BoxFuture<Result<(), Error>>,
+    ) -> Option<Result<(), Error>> {
+        let serial = self.serial(index);
+        let sectors = range.units(512);
         let written = SECTORS.part(sectors.clone(), Write);
         let submitted = [written.clone()];
-        self.know(&submitted, |guest| guest.model.submit_write(sectors.clone(), serial));
-        let result = self.cancellable(index, self.device.write(offset, data)).await;
-        let end = if matches!(result, Some(Ok(()))) { End::Success } else { End::Failure };
+        self.know(&submitted, |guest| match content {
+            Content::Data => _ = guest.model.submit_write(sectors.clone(), serial),
+            Content::Zeros => guest.model.submit_zeros(sectors.clone(), serial),
+        });
+        let result = self.cancellable(index, request).await;
         let ended = [written, ENDED.whole(Add)];
-        self.know(&ended, |guest| guest.model.end_write(sectors, serial, end));
+        self.know(&ended, |guest| guest.model.end_write(sectors, serial, end(&result)));
+        result
+    }
+
+    /// A snapshot, or going back to one.
+    async fn copy(
+        &self,
+        index: u64,
+        from: View,
+        to: View,
+        request: BoxFuture<Result<(), Error>>,
+    ) -> Option<Result<(), Error>> {
+        let count = self.system.extent(to) / 512;
+        let (first, target) = (from.sector(0), to.sector(0));
+        let (source, targets) = (first..first + count, target..target + count);
+        let touched = [SECTORS.part(source.clone(), Read), SECTORS.part(targets, Write)];
+        let copy = self
+            .know(&touched, |guest| guest.model.submit_copy(self.serial(index), source, target));
+        let result = self.cancellable(index, request).await;
+        let [read, written] = touched;
+        let ended = [read, written, ENDED.whole(Add)];
+        self.know(&ended, |guest| guest.model.end_copy(copy, end(&result)));
+        result
+    }
+
+    async fn remove(
+        &self,
+        index: u64,
+        name: SnapshotName,
+        request: BoxFuture<Result<(), Error>>,
+    ) -> Option<Result<(), Error>> {
+        let (serial, sectors) = (self.serial(index), self.sectors(View::Snapshot(name)));
+        let written = SECTORS.part(sectors.clone(), Write);
+        let submitted = [written.clone()];
+        self.know(&submitted, |guest| guest.model.submit_removal(sectors.clone(), serial));
+        let result = self.cancellable(index, request).await;
+        let ended = [written, ENDED.whole(Add)];
+        self.know(&ended, |guest| guest.model.end_removal(sectors, serial, end(&result)));
+        result
+    }
+
+    async fn resize(
+        &self,
+        index: u64,
+        len: u64,
+        request: BoxFuture<Result<(), Error>>,
+    ) -> Option<Result<(), Error>> {
+        let (serial, sectors) = (self.serial(index), self.sectors(View::Active));
+        let len = len / 512;
+        let written = SECTORS.part(sectors.clone(), Write);
+        let submitted = [written.clone()];
+        self.know(&submitted, |guest| guest.model.submit_resize(sectors.clone(), len, serial));
+        let result = self.cancellable(index, request).await;
+        let ended = [written, ENDED.whole(Add)];
+        self.know(&ended, |guest| guest.model.end_resize(sectors, len, serial, end(&result)));
         result
     }
 
     async fn read(&self, index: u64, offset: u64, len: u64) -> Option<Result<(), Error>> {
-        let serial = stamp::serial(1, self.number, index);
+        let serial = self.serial(index);
         let sectors = offset / 512..(offset + len) / 512;
         let touched = [SECTORS.part(sectors.clone(), Read)];
         let in_flight = self.know(&touched, |guest| guest.model.submit_read(serial, sectors));
@@ -206,7 +338,8 @@ impl Client {
             if let Some(Ok(bytes)) = &result {
                 let sectors = stamp::sectors_of(offset, bytes);
                 let model = &guest.model;
-                let readable = Obligations::readable(model, &self.initial, &in_flight, sectors);
+                let readable =
+                    Obligations::readable(model, self.system.initial(), &in_flight, sectors);
                 if let Some(finding) = readable.judge(offset / 512, bytes) {
                     guest.report(finding);
                 }
@@ -221,7 +354,7 @@ impl Client {
         index: u64,
         request: impl Future<Output = Result<(), Error>> + Send + 'static,
     ) -> Option<Result<(), Error>> {
-        let serial = stamp::serial(1, self.number, index);
+        let serial = self.serial(index);
         let covering = [ENDED.whole(Read)];
         let in_flight = self.know(&covering, |guest| guest.model.submit_flush(serial));
         let result = self.cancellable(index, request).await;

@@ -55,11 +55,7 @@ impl Allowed {
 
 /// What one sector adds to the key.
 fn sector_key(sector: u64, values: &[Value]) -> u128 {
-    let serials = values.iter().map(|value| match *value {
-        Value::Initial => u64::MAX,
-        Value::Write(serial) => serial,
-    });
-    let words = std::iter::once(sector).chain(serials);
+    let words = std::iter::once(sector).chain(values.iter().flat_map(|value| value.words()));
     let bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
     xxh3_128(&bytes)
 }

@@ -6,8 +6,10 @@ pub mod obligations;
 pub mod prefix;
 mod sector_map;
 pub mod stamp;
+pub mod view;
 
 pub use allowed::Allowed;
-pub use model::{End, FlushInFlight, Moment, ReadInFlight, SectorModel, Value};
+pub use model::{CopyInFlight, End, FlushInFlight, Moment, ReadInFlight, SectorModel, Value};
 pub use obligations::{EVERY_SECTOR, Finding, Obligations, Stage};
 pub use prefix::{Content, Disagreement, Held, Interval, Position, RepeatedContent, Timeline};
+pub use view::View;

@@ -9,6 +9,10 @@
 //!   the last flush that succeeded (D-DUR, D-OLDNEW);
 //! * a read may return any write that is not superseded before the submission of the read (D-RYW).
 //!
+//! What a write puts there need not be one value: zeros for a discard, and of a copy, such as a
+//! snapshot, whatever a read of the source could see between its submission and its end. A write that
+//! is **durable** when it completes supersedes for power cuts as if a flush had covered it.
+//!
 //! The initial content counts as a write that ended before everything. A failed write never
 //! supersedes, and may be seen until it is superseded itself. A cancelled write ends when it is
 //! cancelled: the engine promises that it takes effect, if at all, before any later overlapping
@@ -22,6 +26,7 @@
 //! without it. A sector is looked at when a flush covers a write to it, and then costs what may still
 //! be seen of it; and again when a read ends that had held the horizon back.
 
+mod copy;
 mod fingerprint;
 
 use std::cell::OnceCell;
@@ -29,6 +34,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use crate::oracle::allowed::Allowed;
+
+use copy::Copied;
+pub use copy::CopyInFlight;
 
 /// A moment: the number of guest events that happened before it.
 pub type Moment = u64;
@@ -40,6 +48,34 @@ pub enum Value {
     Initial,
     /// The data of the write with this serial number.
     Write(u64),
+    /// Zeros.
+    Zeros,
+    /// That there is no such sector.
+    Nothing,
+    /// What was in this other sector before the first write to it.
+    InitialOf(u64),
+}
+
+impl Value {
+    /// Numbers that tell it from all others: no serial number is that large.
+    pub(crate) fn words(self) -> Vec<u64> {
+        match self {
+            Self::Initial => vec![u64::MAX],
+            Self::Write(serial) => vec![serial],
+            Self::Zeros => vec![u64::MAX - 1],
+            Self::Nothing => vec![u64::MAX - 2],
+            Self::InitialOf(sector) => vec![u64::MAX - 3, sector],
+        }
+    }
+}
+
+/// What a write leaves in one sector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Puts {
+    /// Its own data.
+    Data,
+    /// One of these.
+    OneOf(Vec<Value>),
 }
 
 /// How a guest request ended.
@@ -56,9 +92,23 @@ struct SectorWrite {
     serial: u64,
     submitted: Moment,
     ended: Option<(Moment, End)>,
+    puts: Puts,
+    /// Whether it survives power cuts once it has succeeded, without a flush.
+    durable: bool,
 }
 
 impl SectorWrite {
+    fn values(&self) -> Vec<Value> {
+        match &self.puts {
+            Puts::Data => vec![Value::Write(self.serial)],
+            Puts::OneOf(values) => values.clone(),
+        }
+    }
+
+    fn succeeded_and_lasts(&self) -> bool {
+        self.durable && matches!(self.ended, Some((_, End::Success)))
+    }
+
     fn succeeded_before(&self, moment: Moment) -> bool {
         matches!(self.ended, Some((ended, End::Success)) if ended < moment)
     }
@@ -92,6 +142,8 @@ pub struct SectorModel {
     reads: BTreeMap<Moment, InFlight>,
     /// By submission.
     flushes: BTreeMap<Moment, InFlight>,
+    /// By submission.
+    copies: BTreeMap<Moment, Copied>,
     /// By submission, the writes that are not forgotten.
     sectors: BTreeMap<u64, SectorWrites>,
     /// The sum of the keys of all sectors.
@@ -155,14 +207,15 @@ impl SectorModel {
     /// A write to `sectors` is submitted.
     pub fn submit_write(&mut self, sectors: Range<u64>, serial: u64) -> Moment {
         let submitted = self.submit();
-        for sector in sectors {
-            let writes = self.sectors.entry(sector).or_default();
-            writes.list.push(SectorWrite { serial, submitted, ended: None });
-            self.update_key(sector);
-            let values = [self.after_power_cut.of(sector), &[Value::Write(serial)]].concat();
-            self.after_power_cut.set(sector, values);
-        }
+        sectors.for_each(|sector| self.change(sector, serial, Puts::Data, false));
         submitted
+    }
+
+    /// Zeros are written to `sectors`, or they are discarded.
+    pub fn submit_zeros(&mut self, sectors: Range<u64>, serial: u64) {
+        self.submit();
+        let puts = Puts::OneOf(vec![Value::Zeros]);
+        sectors.for_each(|sector| self.change(sector, serial, puts.clone(), false));
     }
 
     /// The write `serial` to `sectors` ends.
@@ -171,17 +224,41 @@ impl SectorModel {
     /// If it was not submitted, or ended before.
     pub fn end_write(&mut self, sectors: Range<u64>, serial: u64, end: End) {
         self.step();
-        for sector in sectors.clone() {
-            let writes = self.sectors.get_mut(&sector).expect("the write was submitted");
-            let write = writes.list.iter_mut().rfind(|write| write.serial == serial);
-            let write = write.expect("the write was submitted");
-            assert!(write.ended.is_none(), "write {serial:#x} ended twice");
-            write.ended = Some((self.now, end));
-            self.update_key(sector);
-        }
+        sectors.clone().for_each(|sector| self.end_change(sector, serial, end));
         if end == End::Success {
             self.uncovered.push_back((self.now, sectors));
         }
+    }
+
+    /// A write to one sector, submitted now.
+    fn change(&mut self, sector: u64, serial: u64, puts: Puts, durable: bool) {
+        let submitted = self.now;
+        let write = SectorWrite { serial, submitted, ended: None, puts, durable };
+        let mut values = self.after_power_cut.of(sector).to_vec();
+        values.extend(write.values());
+        self.sectors.entry(sector).or_default().list.push(write);
+        self.update_key(sector);
+        self.after_power_cut.set(sector, without_repeats(values));
+        self.copy_again(sector);
+    }
+
+    /// The write to one sector ends now.
+    fn end_change(&mut self, sector: u64, serial: u64, end: End) {
+        let now = self.now;
+        let write = self.write_mut(sector, serial);
+        assert!(write.ended.is_none(), "write {serial:#x} ended twice");
+        write.ended = Some((now, end));
+        let lasts = write.succeeded_and_lasts();
+        self.update_key(sector);
+        if lasts {
+            self.leave(sector);
+        }
+    }
+
+    fn write_mut(&mut self, sector: u64, serial: u64) -> &mut SectorWrite {
+        let writes = self.sectors.get_mut(&sector).expect("the write was submitted");
+        let write = writes.list.iter_mut().rfind(|write| write.serial == serial);
+        write.expect("the write was submitted")
     }
 
     /// A read ends, however it ends.
@@ -284,7 +361,13 @@ impl SectorModel {
     /// A flush covers a write to `sector`: some may be seen no more, some be forgotten.
     fn cover(&mut self, sector: u64) {
         self.forget(sector);
-        let left = not_superseded(self.writes(sector), self.flushed);
+        self.leave(sector);
+    }
+
+    /// Works out what a power cut may leave of `sector`.
+    fn leave(&mut self, sector: u64) {
+        let writes = self.writes(sector);
+        let left = values_since(writes, superseding_for_good(writes, self.flushed));
         self.after_power_cut.set(sector, left);
     }
 
@@ -310,14 +393,31 @@ fn superseding(writes: &[SectorWrite], before: Moment) -> Moment {
     in_time.map(|write| write.submitted).max().unwrap_or(0)
 }
 
+/// The same for power cuts, where a flush was submitted at `flushed` and what is durable counts
+/// without one.
+fn superseding_for_good(writes: &[SectorWrite], flushed: Moment) -> Moment {
+    let lasting = writes.iter().filter(|write| write.succeeded_and_lasts());
+    let lasting = lasting.map(|write| write.submitted).max().unwrap_or(0);
+    superseding(writes, flushed).max(lasting)
+}
+
 fn not_superseded(writes: &[SectorWrite], before: Moment) -> Vec<Value> {
-    let superseding = superseding(writes, before);
+    values_since(writes, superseding(writes, before))
+}
+
+/// The values that the write submitted at `superseding` does not supersede.
+fn values_since(writes: &[SectorWrite], superseding: Moment) -> Vec<Value> {
     let initial = (superseding == 0).then_some(Value::Initial);
-    let remaining = writes
-        .iter()
-        .filter(|write| !write.ended_before(superseding))
-        .map(|write| Value::Write(write.serial));
-    initial.into_iter().chain(remaining).collect()
+    let remaining = writes.iter().filter(|write| !write.ended_before(superseding));
+    let remaining = remaining.flat_map(SectorWrite::values);
+    without_repeats(initial.into_iter().chain(remaining).collect())
+}
+
+/// The same values, each once, in the same order.
+fn without_repeats(mut values: Vec<Value>) -> Vec<Value> {
+    let mut seen = BTreeSet::new();
+    values.retain(|value| seen.insert(*value));
+    values
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! read, and D-RYW without any power cut. A finding names the strongest rule that is broken:
 //! content of another address is D-LEAK; a value that this sector once had and should no longer
 //! show is D-DUR; a value that it never had is D-OLDNEW if it was never flushed over, else D-DUR.
-//! What was written before the session counts as flushed.
+//! What was written before the session counts as flushed. Whatever is wrong in a snapshot is Q-SNAP.
 
 use std::ops::Range;
 
@@ -14,6 +14,7 @@ use crate::disk::Image;
 use crate::oracle::allowed::Allowed;
 use crate::oracle::model::{ReadInFlight, SectorModel, Value};
 use crate::oracle::stamp::{self, Origin, SECTOR_LEN, Sector};
+use crate::oracle::view::View;
 use crate::verdict::Invariant;
 
 /// A broken promise about one guest sector.
@@ -148,9 +149,14 @@ impl Obligations {
     }
 
     fn admits(&self, values: &[Value], sector: u64, content: &Sector) -> bool {
+        // What is copied keeps its stamp.
+        let (_, place) = View::of_sector(sector);
         values.iter().any(|value| match *value {
             Value::Initial => self.is_initial(sector, content),
-            Value::Write(serial) => Origin::Write { sector, serial }.is(content),
+            Value::InitialOf(other) => self.is_initial(other, content),
+            Value::Write(serial) => Origin::Write { sector: place, serial }.is(content),
+            Value::Zeros => *content == [0; SECTOR_LEN],
+            Value::Nothing => Origin::Nothing { sector: place }.is(content),
         })
     }
 
@@ -160,8 +166,12 @@ impl Obligations {
 
     fn finding(&self, sector: u64, content: &Sector) -> Finding {
         let invariant = self.broken(sector, content);
+        let place = match View::of_sector(sector) {
+            (View::Active, place) => format!("guest sector {place}"),
+            (snapshot, place) => format!("sector {place} of {snapshot}"),
+        };
         let message = format!(
-            "guest sector {sector} reads as {}; allowed: {}",
+            "{place} reads as {}; allowed: {}",
             stamp::describe(content),
             self.allowed(sector)
         );
@@ -169,9 +179,12 @@ impl Obligations {
     }
 
     fn broken(&self, sector: u64, content: &Sector) -> Invariant {
+        if View::of_sector(sector).0 != View::Active {
+            return Invariant::QSnap;
+        }
         let foreign = match Origin::of(content) {
             Some(Origin::Write { sector: at, .. } | Origin::Base { sector: at }) => at != sector,
-            Some(Origin::Old { .. }) | None => false,
+            Some(Origin::Old { .. } | Origin::Nothing { .. }) | None => false,
         };
         if foreign {
             return Invariant::DLeak;
@@ -199,13 +212,19 @@ impl Obligations {
     }
 
     fn allowed(&self, sector: u64) -> String {
-        let initial =
-            || format!("its earlier content ({})", stamp::describe(&self.initial_sector(sector)));
+        let initial = |sector| stamp::describe(&self.initial_sector(sector));
+        let (_, place) = View::of_sector(sector);
         let values = self.allowed.of(sector).iter();
         let names: Vec<String> = values
             .map(|value| match *value {
-                Value::Initial => initial(),
-                Value::Write(serial) => Origin::Write { sector, serial }.to_string(),
+                Value::Initial => format!("its earlier content ({})", initial(sector)),
+                Value::InitialOf(other) => {
+                    let (view, _) = View::of_sector(other);
+                    format!("the earlier content of {view} ({})", initial(other))
+                }
+                Value::Write(serial) => Origin::Write { sector: place, serial }.to_string(),
+                Value::Zeros => "zeros".to_owned(),
+                Value::Nothing => Origin::Nothing { sector: place }.to_string(),
             })
             .collect();
         names.join(", or ")

@@ -279,6 +279,11 @@ impl fmt::Display for Content {
         match self.value {
             Value::Initial => write!(f, "the initial content of sector {sector}"),
             Value::Write(serial) => Origin::Write { sector, serial }.fmt(f),
+            Value::Zeros => write!(f, "zeros in sector {sector}"),
+            Value::Nothing => write!(f, "nothing in place of sector {sector}"),
+            Value::InitialOf(other) => {
+                write!(f, "the initial content of sector {other} in sector {sector}")
+            }
         }
     }
 }

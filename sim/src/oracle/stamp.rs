@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! offset  bytes  content
-//! 0       8      kind: b"PPwrite\0", b"PPbase\0\0" or b"PPold\0\0\0"
+//! 0       8      kind: b"PPwrite\0", b"PPbase\0\0", b"PPold\0\0\0" or b"PPnone\0\0"
 //! 8       8      address, in sectors, little-endian
-//! 16      8      serial number, little-endian (0 for base and old content)
+//! 16      8      serial number, little-endian (0 for all but writes)
 //! 24      488    61 words mixed from the three, so that a torn or shifted sector matches nothing
 //! ```
 
@@ -35,6 +35,12 @@ pub enum Origin {
         /// Its place there.
         sector: u64,
     },
+    /// Nobody: there is no such sector, because the disk ends before it or the snapshot does not
+    /// exist. Never stored; what a device shows in its place.
+    Nothing {
+        /// The place where there is nothing.
+        sector: u64,
+    },
 }
 
 impl Origin {
@@ -44,6 +50,7 @@ impl Origin {
             Self::Write { sector, serial } => [kind(b"PPwrite\0"), sector, serial],
             Self::Base { sector } => [kind(b"PPbase\0\0"), sector, 0],
             Self::Old { sector } => [kind(b"PPold\0\0\0"), sector, 0],
+            Self::Nothing { sector } => [kind(b"PPnone\0\0"), sector, 0],
         }
     }
 
@@ -75,6 +82,7 @@ impl Origin {
             b"PPwrite\0" => Self::Write { sector, serial },
             b"PPbase\0\0" => Self::Base { sector },
             b"PPold\0\0\0" => Self::Old { sector },
+            b"PPnone\0\0" => Self::Nothing { sector },
             _ => return None,
         };
         (origin.content() == *content).then_some(origin)
@@ -97,6 +105,7 @@ impl std::fmt::Display for Origin {
             }
             Self::Base { sector } => write!(f, "base image sector {sector}"),
             Self::Old { sector } => write!(f, "old storage content of sector {sector}"),
+            Self::Nothing { .. } => f.write_str("nothing"),
         }
     }
 }
@@ -162,6 +171,7 @@ mod tests {
             Origin::Write { sector: 17, serial: serial(1, 2, 3) },
             Origin::Base { sector: 0 },
             Origin::Old { sector: 9 },
+            Origin::Nothing { sector: 5 },
         ] {
             assert_eq!(Origin::of(&origin.content()), Some(origin));
         }

@@ -38,6 +38,15 @@ impl Problem {
         Self { span: place.span(), problem: problem.into(), expected: expected.into() }
     }
 
+    /// The same for a place that has lost its value.
+    pub(super) fn on(
+        span: std::ops::Range<usize>,
+        problem: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self { span, problem: problem.into(), expected: expected.into() }
+    }
+
     /// From an error of the TOML reader, which joins problem and expectation by a comma.
     pub(super) fn of_toml(error: &toml::de::Error) -> Self {
         let message = error.message().trim_end();

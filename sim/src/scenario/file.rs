@@ -31,6 +31,7 @@ pub(super) struct File {
     pub(super) replay: Option<Replay>,
 }
 
+/// The keys of all kinds: which of them a kind has, its conversion says.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct System {
@@ -39,15 +40,24 @@ pub(super) struct System {
     pub(super) compact: Option<Spanned<bool>>,
     pub(super) chunk: Option<Text>,
     pub(super) grow_unit: Option<Text>,
-    pub(super) base: Option<Spanned<TextOr<Base>>>,
+    pub(super) base: Option<Spanned<TextOr<Pattern>>>,
     pub(super) block: Option<Text>,
     pub(super) copy_on_read: Option<Spanned<bool>>,
     pub(super) max_copy_on_read: Option<Text>,
     pub(super) prefetch: Option<Spanned<Prefetch>>,
     pub(super) detect_holes: Option<Text>,
     pub(super) journal: Option<Text>,
-    #[serde(default)]
-    pub(super) data_file: bool,
+    pub(super) version: Option<Number>,
+    pub(super) cluster: Option<Text>,
+    pub(super) refcount_bits: Option<Number>,
+    pub(super) backing: Option<Spanned<TextOr<Pattern>>>,
+    pub(super) lazy_refcounts: Option<Spanned<bool>>,
+    pub(super) compression: Option<Text>,
+    pub(super) extended_l2: Option<Spanned<bool>>,
+    pub(super) discards: Option<Spanned<bool>>,
+    pub(super) slice: Option<Text>,
+    pub(super) cache: Option<Number>,
+    pub(super) data_file: Option<Spanned<bool>>,
     pub(super) storage: Option<Text>,
     pub(super) access: Option<Text>,
     #[serde(default)]
@@ -60,7 +70,7 @@ pub(super) struct System {
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Base {
+pub(super) struct Pattern {
     pub(super) len: Text,
     #[serde(default)]
     pub(super) holes: Vec<Text>,

@@ -18,21 +18,28 @@
 //! |---|---|---|
 //! | | `version` | `1` |
 //! | | `claim` | a sentence |
-//! | `[system]` | `kind` | `"fvd"` |
+//! | `[system]` | `kind` | `"fvd"` or `"qcow2"` |
 //! | | `size` | bytes that the guest sees |
-//! | | `compact`, `chunk`, `grow_unit` | chunks on demand: `chunk` a multiple of 4096 (without it the image is flat), `grow_unit` \[`chunk`\]; `compact` may repeat whether there are chunks |
+//! | `[system]`, FVD | `compact`, `chunk`, `grow_unit` | chunks on demand: `chunk` a multiple of 4096 (without it the image is flat), `grow_unit` \[`chunk`\]; `compact` may repeat whether there are chunks |
 //! | | `base` | \[`"none"`\], `"pattern"` (as long as the disk) or `{ len = SIZE, holes = ["OFFSET LEN"] }` |
 //! | | `block` | bytes per bit, with a base |
 //! | | `copy_on_read`, `max_copy_on_read` | \[`false`\], \[2000000\] |
 //! | | `prefetch` | `{ start_delay = "1s", slots = 2, bytes = "1 MiB", throttle = { read_measure, write_measure, alpha, min_read, min_write, pause } }`; off without it |
 //! | | `detect_holes` | window; only with a base and without chunks |
 //! | | `journal` | `"none"` or a multiple of 4096; has to be said where there are maps |
-//! | | `data_file` | \[`false`\] |
+//! | `[system]`, qcow2 | `version` | \[3\] or 2 |
+//! | | `cluster` | bytes, a power of two from 512 to 2 MiB |
+//! | | `refcount_bits` | \[16\], a power of two up to 64 |
+//! | | `backing` | as `base` |
+//! | | `lazy_refcounts`, `extended_l2`, `discards` | \[`false`\] |
+//! | | `compression` | \[`"deflate"`\] or `"zstd"` |
+//! | | `slice`, `cache` | bytes of a table kept as one \[512\], how many are kept \[4096\] |
+//! | `[system]` | `data_file` | \[`false`\] |
 //! | | `storage` | \[`"zero"`\] or `"old-content"` |
 //! | | `access` | of the clients: \[`"read-write"`\] or `"read-only"` |
 //! | | `setup` | operations before exploration starts |
 //! | | `damaged` | \[`false`\]: whether the set-up damages the image, so that it may be refused |
-//! | | `planted` | ids of [`Bug`](plugpull_engine::fvd::planted::Bug) |
+//! | | `planted` | ids of [`Bug`](plugpull_engine::fvd::planted::Bug), or of [those of qcow2](plugpull_engine::qcow2::planted::Bug) |
 //! | `[disks.NAME]` | `model`, `sector`, `tear`, `discard`, `failed_flush`, `resizable`, `latency` | as [`DiskSpec`] |
 //! | `[[client]]` | `ops`, `repeat` | a concurrent client; \[1\] |
 //! | `[[after]]` | `ops` | a session after a power cut |
@@ -105,7 +112,8 @@ pub use expect::{Expect, Expected};
 pub use explore::{Client, Crashes, Draw, Explore, Reduction, Schedules};
 pub use replay::{DiskLeft, Left, PowerCut, Replay};
 pub use system::{
-    Access, BaseSpec, CompactSpec, FvdSpec, PrefetchSpec, StorageContent, SystemSpec, ThrottleSpec,
+    Access, BaseSpec, CompactSpec, FvdSpec, PatternSpec, PrefetchSpec, Qcow2Spec, StorageContent,
+    SystemSpec, ThrottleSpec,
 };
 
 use crate::disk::DiskSpec;
@@ -120,7 +128,7 @@ pub struct Scenario {
     /// The thing under test.
     pub system: SystemSpec,
     /// The disks of the system, in its order: for FVD `image`, then `data` if the data is in a
-    /// file of its own, then `base` if there is a base.
+    /// file of its own, then `base` if there is a base; for qcow2 the last is called `backing`.
     pub disks: Vec<DiskSpec>,
     /// The concurrent clients of the explored session.
     pub clients: Vec<Client>,

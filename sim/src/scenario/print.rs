@@ -7,13 +7,14 @@
 use std::fmt::{Display, Write as _};
 
 use plugpull_engine::ByteRange;
+use plugpull_engine::qcow2::header::Compression;
 
 use super::convert::{DRAWS, ERRORS, KINDS, READY, REDUCTIONS, VERSION};
 use super::size::{Len, LongLen, duration_text};
 use super::{
-    Access, AnyFault, BaseSpec, Client, Crashes, Draw, Expected, Explore, FvdSpec, PlacedFault,
-    PlacedFaultKind, PowerCut, PrefetchSpec, Reduction, Replay, Scenario, Schedules,
-    StorageContent, SystemSpec, ThrottleSpec,
+    Access, AnyFault, BaseSpec, Client, Crashes, Draw, Expected, Explore, FvdSpec, PatternSpec,
+    PlacedFault, PlacedFaultKind, PowerCut, PrefetchSpec, Qcow2Spec, Reduction, Replay, Scenario,
+    Schedules, StorageContent, SystemSpec, ThrottleSpec,
 };
 use crate::disk::{DiscardContent, DiskSpec, FailedFlush, FaultEffect, Which};
 use crate::exec::ReadyOrder;
@@ -28,8 +29,12 @@ impl Scenario {
         let mut text = Printer(String::new());
         text.key("version", VERSION);
         text.key("claim", quoted(&self.claim));
-        let SystemSpec::Fvd(fvd) = &self.system;
-        text.fvd(fvd);
+        text.section("[system]");
+        match &self.system {
+            SystemSpec::Fvd(fvd) => text.fvd(fvd),
+            SystemSpec::Qcow2(qcow2) => text.qcow2(qcow2),
+        }
+        text.use_of(&self.system);
         for disk in &self.disks {
             text.disk(disk);
         }
@@ -142,7 +147,6 @@ impl Printer {
     }
 
     fn fvd(&mut self, fvd: &FvdSpec) {
-        self.section("[system]");
         self.key("kind", quoted("fvd"));
         self.key("size", long(fvd.size));
         if let Some(compact) = fvd.compact {
@@ -158,34 +162,71 @@ impl Printer {
             Some(bytes) => self.key("journal", long(bytes)),
             None => self.key("journal", quoted("none")),
         }
-        if fvd.data_file {
-            self.key("data_file", true);
+    }
+
+    fn qcow2(&mut self, qcow2: &Qcow2Spec) {
+        self.key("kind", quoted("qcow2"));
+        self.key("size", long(qcow2.size));
+        if qcow2.version != Qcow2Spec::VERSION {
+            self.key("version", qcow2.version);
         }
-        if fvd.storage == StorageContent::OldContent {
+        self.key("cluster", long(qcow2.cluster));
+        if qcow2.refcount_bits != Qcow2Spec::REFCOUNT_BITS {
+            self.key("refcount_bits", qcow2.refcount_bits);
+        }
+        if let Some(backing) = &qcow2.backing {
+            self.pattern("backing", backing, qcow2.size);
+        }
+        self.flag("lazy_refcounts", qcow2.lazy_refcounts);
+        if qcow2.compression == Compression::Zstd {
+            self.key("compression", quoted("zstd"));
+        }
+        self.flag("extended_l2", qcow2.extended_l2);
+        self.flag("discards", qcow2.discards);
+        if qcow2.slice != Qcow2Spec::SLICE {
+            self.key("slice", long(qcow2.slice));
+        }
+        if qcow2.cache != Qcow2Spec::CACHE {
+            self.key("cache", qcow2.cache);
+        }
+    }
+
+    /// What images of every kind have.
+    fn use_of(&mut self, system: &SystemSpec) {
+        self.flag("data_file", system.data_disk() == "data");
+        if system.storage() == StorageContent::OldContent {
             self.key("storage", quoted("old-content"));
         }
-        if fvd.access == Access::ReadOnly {
+        if system.access() == Access::ReadOnly {
             self.key("access", quoted("read-only"));
         }
-        self.unless_empty("setup", fvd.setup.iter().map(|op| quoted(&op.to_string())));
-        if fvd.damaged {
-            self.key("damaged", true);
+        self.unless_empty("setup", system.setup().iter().map(|op| quoted(&op.to_string())));
+        self.flag("damaged", system.is_damaged());
+        self.unless_empty("planted", system.planted_ids().into_iter().map(quoted));
+    }
+
+    fn flag(&mut self, key: &str, value: bool) {
+        if value {
+            self.key(key, true);
         }
-        self.unless_empty("planted", fvd.planted.iter().map(|bug| quoted(bug.id())));
+    }
+
+    fn pattern(&mut self, key: &str, pattern: &PatternSpec, size: u64) {
+        if pattern.len == size && pattern.holes.is_empty() {
+            self.key(key, quoted("pattern"));
+        } else {
+            let mut pairs = vec![("len", long(pattern.len))];
+            if !pattern.holes.is_empty() {
+                let hole =
+                    |hole: &ByteRange| quoted(&format!("{} {}", Len(hole.offset), Len(hole.len)));
+                pairs.push(("holes", bracketed(pattern.holes.iter().map(hole))));
+            }
+            self.key(key, inline(&pairs));
+        }
     }
 
     fn base(&mut self, base: &BaseSpec, size: u64) {
-        if base.len == size && base.holes.is_empty() {
-            self.key("base", quoted("pattern"));
-        } else {
-            let mut pairs = vec![("len", long(base.len))];
-            if !base.holes.is_empty() {
-                let hole =
-                    |hole: &ByteRange| quoted(&format!("{} {}", Len(hole.offset), Len(hole.len)));
-                pairs.push(("holes", bracketed(base.holes.iter().map(hole))));
-            }
-            self.key("base", inline(&pairs));
-        }
+        self.pattern("base", &base.pattern, size);
         self.key("block", long(base.block));
         if base.copy_on_read {
             self.key("copy_on_read", true);

@@ -5,7 +5,7 @@
 //! opened [`Device`] takes guest requests. Both are ordinary `async` code: they run on the
 //! simulated disks of one execution and know of no power cut.
 //!
-//! [`fvd`] is the system that scenario files describe. Any other is explored by
+//! [`fvd`] and [`qcow2`] are the systems that scenario files describe. Any other is explored by
 //! [`explore::run_system`](crate::explore::run_system), where there is an example.
 
 use std::future::Future;
@@ -16,10 +16,16 @@ use plugpull_engine::{ByteRange, Disk, Error, Runtime};
 
 use crate::crash::LazyDisks;
 use crate::disk::{DiskSpec, Image, Op};
-use crate::oracle::Finding;
+use crate::oracle::{Finding, View};
 use crate::verdict::Invariant;
+use crate::workload::SnapshotName;
 
 pub mod fvd;
+pub mod qcow2;
+mod resolver;
+mod setup;
+
+pub use setup::{SetupFailed, Touched};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
@@ -80,9 +86,19 @@ pub trait System: Send + Sync {
     /// What the disks hold when the exploration starts. All of it is durable.
     fn start(&self) -> &[Image];
 
-    /// What the guest reads when the exploration starts, from first to last byte. It counts as
-    /// flushed.
+    /// What the guest reads when the exploration starts, from first to last byte, in every
+    /// [`View`]. It counts as flushed.
     fn initial(&self) -> &Image;
+
+    /// The largest size that a view may have.
+    fn extent(&self, view: View) -> u64 {
+        if view == View::Active { self.initial().len() } else { 0 }
+    }
+
+    /// The ranges of views that there are not when the exploration starts, though there may be later.
+    fn missing(&self) -> &[ByteRange] {
+        &[]
+    }
 
     /// Whether the device is opened for reading only, so that no disk may change.
     fn is_read_only(&self) -> bool {
@@ -130,7 +146,8 @@ pub trait System: Send + Sync {
         purpose: Purpose,
     ) -> BoxFuture<Result<Arc<dyn Device>, Error>>;
 
-    /// The guest ranges to read back after recovery, in order and disjoint.
+    /// The guest ranges to read back after recovery, in order and disjoint, each inside one
+    /// [`View`].
     fn queries(&self) -> &[ByteRange];
 
     /// The invariant that is broken when the device refuses to open after a power cut: everything
@@ -138,6 +155,13 @@ pub trait System: Send + Sync {
     fn refusal(&self, error: &Error) -> Invariant {
         let _ = error;
         Invariant::DDur
+    }
+
+    /// Structural invariants of the disks after a close that has reported success, in an execution
+    /// in which nothing has failed.
+    fn check_closed(&self, images: &[Image]) -> Option<Finding> {
+        let _ = images;
+        None
     }
 
     /// Events that must not happen while the workload runs.
@@ -157,6 +181,12 @@ pub trait Device: Send + Sync {
     /// Reads a guest range.
     fn read(&self, range: ByteRange) -> BoxFuture<Result<Vec<u8>, Error>>;
 
+    /// Reads a range of any [`View`]. Sectors that there are not read as
+    /// [`Origin::Nothing`](crate::oracle::stamp::Origin::Nothing).
+    fn read_back(&self, range: ByteRange) -> BoxFuture<Result<Vec<u8>, Error>> {
+        self.read(range)
+    }
+
     /// Writes guest data.
     fn write(&self, offset: u64, data: Vec<u8>) -> BoxFuture<Result<(), Error>>;
 
@@ -165,6 +195,43 @@ pub trait Device: Send + Sync {
 
     /// Closes the device; later requests fail.
     fn close(&self) -> BoxFuture<Result<(), Error>>;
+
+    /// Makes whole clusters read as zeros, and gives them up.
+    fn discard(&self, range: ByteRange) -> BoxFuture<Result<(), Error>> {
+        unsupported(format!("discard of {range}"))
+    }
+
+    /// Makes a range read as zeros; with `unmap`, gives up storage as well.
+    fn write_zeroes(&self, range: ByteRange, unmap: bool) -> BoxFuture<Result<(), Error>> {
+        let _ = unmap;
+        unsupported(format!("zeros to {range}"))
+    }
+
+    /// Writes whole clusters, compressed.
+    fn write_compressed(&self, offset: u64, data: Vec<u8>) -> BoxFuture<Result<(), Error>> {
+        let _ = data;
+        unsupported(format!("compressed data at {offset}"))
+    }
+
+    /// Creates a snapshot; durable when it completes.
+    fn snapshot(&self, name: SnapshotName) -> BoxFuture<Result<(), Error>> {
+        unsupported(format!("snapshot {name}"))
+    }
+
+    /// Sets the guest's disk back to a snapshot; durable when it completes.
+    fn apply(&self, name: SnapshotName) -> BoxFuture<Result<(), Error>> {
+        unsupported(format!("snapshot {name}"))
+    }
+
+    /// Deletes a snapshot; durable when it completes.
+    fn delete_snapshot(&self, name: SnapshotName) -> BoxFuture<Result<(), Error>> {
+        unsupported(format!("snapshot {name}"))
+    }
+
+    /// Changes the size of the virtual disk; durable when it completes.
+    fn resize(&self, len: u64) -> BoxFuture<Result<(), Error>> {
+        unsupported(format!("resize to {len}"))
+    }
 
     /// Completes when every background job is over.
     fn wait_for_jobs(&self) -> BoxFuture<()> {
@@ -180,4 +247,8 @@ pub trait Device: Send + Sync {
     fn check(&self) -> Option<Finding> {
         None
     }
+}
+
+fn unsupported(what: String) -> BoxFuture<Result<(), Error>> {
+    Box::pin(std::future::ready(Err(Error::Unsupported(what))))
 }

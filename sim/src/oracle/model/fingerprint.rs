@@ -8,7 +8,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{End, InFlight, Moment, SectorModel, SectorWrite, superseding};
+use super::{
+    End, InFlight, Moment, Puts, SectorModel, SectorWrite, superseding, superseding_for_good,
+};
 use crate::fingerprint::{Parts, sum};
 
 impl SectorModel {
@@ -29,7 +31,11 @@ impl SectorModel {
     pub(super) fn update_key(&mut self, sector: u64) {
         let writes = self.sectors.get_mut(&sector).expect("a sector that was written");
         let reach = Reach::of(&writes.list, self.flushed);
-        let key = writes_key(sector, &writes.list, reach);
+        let mut key = writes_key(sector, &writes.list, reach);
+        let lasting = superseding_for_good(&writes.list, self.flushed);
+        if lasting > superseding(&writes.list, self.flushed) {
+            key = Reach::since(&writes.list, lasting).add_to(Parts::of("lasting").key(key)).end();
+        }
         let before = std::mem::replace(&mut writes.key, key);
         self.sectors_key = self.sectors_key.wrapping_sub(before).wrapping_add(key);
     }
@@ -94,7 +100,10 @@ struct Reach {
 
 impl Reach {
     fn of(writes: &[SectorWrite], before: Moment) -> Self {
-        let superseding = superseding(writes, before);
+        Self::since(writes, superseding(writes, before))
+    }
+
+    fn since(writes: &[SectorWrite], superseding: Moment) -> Self {
         let superseded = writes.iter().filter(|write| write.ended_before(superseding));
         Self { initial: superseding > 0, writes: superseded.count() }
     }
@@ -109,7 +118,11 @@ impl Reach {
 fn writes_key(sector: u64, writes: &[SectorWrite], reach: Reach) -> u128 {
     let start = reach.add_to(Parts::of("sector").word(sector)).end();
     writes.iter().fold(start, |key, write| {
-        let parts = Parts::of("write").key(key).word(write.serial);
+        let mut parts = Parts::of("write").key(key).word(write.serial);
+        if let Puts::OneOf(values) = &write.puts {
+            parts = values.iter().flat_map(|value| value.words()).fold(parts, Parts::word);
+            parts = parts.word(u64::from(write.durable));
+        }
         let Some((ended, end)) = write.ended else { return parts.end() };
         let place = writes.partition_point(|other| other.submitted < ended);
         parts.count(place).word(u64::from(end == End::Success)).end()

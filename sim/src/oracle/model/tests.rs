@@ -42,6 +42,7 @@ fn after_a_power_cut_only_superseded_values_are_gone() {
             .map(|value| match *value {
                 Value::Initial => 0,
                 Value::Write(serial) => serial,
+                other => unreachable!("{other:?} of plain writes"),
             })
             .collect();
         assert_eq!(values, expected, "{steps:?}");
@@ -154,7 +155,10 @@ impl Unpruned {
 
     fn submit_write(&mut self, sectors: Range<u64>, serial: u64) {
         let submitted = self.submit();
-        self.writes.push((sectors, SectorWrite { serial, submitted, ended: None }));
+        self.writes.push((
+            sectors,
+            SectorWrite { serial, submitted, ended: None, puts: Puts::Data, durable: false },
+        ));
     }
 
     fn end_write(&mut self, serial: u64, end: End) {

@@ -8,12 +8,12 @@ use super::value::{duration, parsed, unknown};
 use crate::disk::DiskSpec;
 use crate::scenario::error::Problem;
 use crate::scenario::file::{self, Number, Text};
-use crate::scenario::{FvdSpec, StorageContent};
+use crate::scenario::{StorageContent, SystemSpec};
 
 /// Every disk of `system`, in its order; those that the file does not mention are the default.
 pub(super) fn disks(
     shapes: &BTreeMap<Text, file::Disk>,
-    system: &FvdSpec,
+    system: &SystemSpec,
 ) -> Result<Vec<DiskSpec>> {
     let names = system.disk_names();
     for name in shapes.keys() {
@@ -21,10 +21,10 @@ pub(super) fn disks(
             return Err(unknown(name, "disk", names.iter().copied()));
         }
     }
-    let storage = if system.data_file { "data" } else { "image" };
+    let storage = system.data_disk();
     let disk = |name: &'static str| {
         let mut disk = DiskSpec::new(name);
-        disk.zero_init = name != storage || system.storage == StorageContent::Zero;
+        disk.zero_init = name != storage || system.storage() == StorageContent::Zero;
         let shape = shapes.iter().find(|(key, _)| key.get_ref() == name);
         shape.map_or(Ok(()), |(_, shape)| fill(&mut disk, shape))?;
         Ok(disk)

@@ -7,25 +7,20 @@ mod explore;
 mod replay;
 mod system;
 mod value;
+mod workload;
 
-use plugpull_engine::ByteRange;
 use toml::Spanned;
 
 use super::error::{FileError, Problem};
-use super::file::{self, File, Text};
-use super::size::LongLen;
-use super::{Access, Client, Expect, Expected, Scenario, SystemSpec};
+use super::file::{self, File};
+use super::{Expect, Expected, Scenario};
 use crate::verdict::Invariant;
-use crate::workload::{GuestOp, SetupOp};
-use value::{at_most, named, parsed, positive_u32, unknown};
+use value::{named, parsed};
 
 pub(super) use explore::{DRAWS, ERRORS, KINDS, READY, REDUCTIONS};
 
 /// The version of the format.
 pub(super) const VERSION: u64 = 1;
-
-/// Most requests that one client can make: every execution holds all of them.
-const REQUESTS_MAX: u64 = 100_000;
 
 type Result<T> = std::result::Result<T, Problem>;
 
@@ -50,19 +45,16 @@ fn scenario(file: File) -> Result<Scenario> {
     if file.claim.get_ref().trim().is_empty() {
         return Err(Problem::at(&file.claim, "an empty claim", "expected a sentence"));
     }
-    let fvd = system::fvd(&file.system)?;
-    let disks = disks::disks(&file.disks, &fvd)?;
+    let system = system::system(&file.system)?;
+    let disks = disks::disks(&file.disks, &system)?;
     let names: Vec<&str> = disks.iter().map(|disk| disk.name.as_str()).collect();
-    let workload = Workload { size: fvd.size, access: fvd.access };
-    let clients =
-        file.client.iter().map(|client| workload.client(client)).collect::<Result<_>>()?;
-    let after = file.after.iter().map(|after| workload.ops(&after.ops)).collect::<Result<_>>()?;
+    let (clients, after) = workload::workload(&file, &system)?;
     let explore = explore::explore(&file.explore, &disks)?;
     let expect = expect(&file.expect)?;
     let replay = file.replay.as_ref().map(|replay| replay::replay(replay, &names)).transpose()?;
     Ok(Scenario {
         claim: file.claim.into_inner(),
-        system: SystemSpec::Fvd(fvd),
+        system,
         disks,
         clients,
         after,
@@ -70,79 +62,6 @@ fn scenario(file: File) -> Result<Scenario> {
         expect,
         replay,
     })
-}
-
-struct Workload {
-    size: u64,
-    access: Access,
-}
-
-impl Workload {
-    fn client(&self, client: &file::Client) -> Result<Client> {
-        if client.ops.get_ref().is_empty() {
-            let expected = "expected at least one operation";
-            return Err(Problem::at(&client.ops, "a client that does nothing", expected));
-        }
-        let repeat = client.repeat.as_ref().map_or(Ok(1), positive_u32)?;
-        let ops = self.ops(client.ops.get_ref())?;
-        if let Some(number) = &client.repeat
-            && ops.len() as u64 * u64::from(repeat) > REQUESTS_MAX
-        {
-            let problem = format!("{repeat} times {} requests", ops.len());
-            let expected = format!("expected at most {REQUESTS_MAX} requests of one client");
-            return Err(Problem::at(number, problem, expected));
-        }
-        Ok(Client { ops, repeat })
-    }
-
-    fn ops(&self, ops: &[Text]) -> Result<Vec<GuestOp>> {
-        ops.iter()
-            .map(|text| {
-                let op: GuestOp = parsed(text, "not an operation")?;
-                inside(text, op.range(), self.size)?;
-                at_most(text, op.range().len)?;
-                if self.access == Access::ReadOnly && matches!(op, GuestOp::Write { .. }) {
-                    let expected = "expected no writes with access = \"read-only\"";
-                    return Err(Problem::at(text, "a write to a read-only image", expected));
-                }
-                Ok(op)
-            })
-            .collect()
-    }
-}
-
-/// Refuses an operation that leaves the virtual disk.
-fn inside(place: &Text, range: ByteRange, size: u64) -> Result<()> {
-    if range.end() > size {
-        let problem = format!("the range ends at {}, outside the virtual disk", range.end());
-        let expected = format!("expected an end of at most {size} ({})", LongLen(size));
-        return Err(Problem::at(place, problem, expected));
-    }
-    Ok(())
-}
-
-/// The set-up, inside a virtual disk of `size` on `disks`.
-fn setup(ops: &[Text], size: u64, disks: &[&str]) -> Result<Vec<SetupOp>> {
-    ops.iter()
-        .map(|text| {
-            let op: SetupOp = parsed(text, "not an operation")?;
-            match &op {
-                SetupOp::Guest(op) => {
-                    inside(text, op.range(), size)?;
-                    at_most(text, op.range().len)?;
-                }
-                SetupOp::Poke { disk, .. } if !disks.contains(&disk.as_str()) => {
-                    return Err(unknown(text, "disk", disks.iter().copied()));
-                }
-                SetupOp::Poke { offset, bytes, .. } => {
-                    at_most(text, offset.saturating_add(bytes.len() as u64))?;
-                }
-                SetupOp::Grow(size) => at_most(text, *size)?,
-                _ => {}
-            }
-            Ok(op)
-        })
-        .collect()
 }
 
 fn expect(expect: &Spanned<file::Expect>) -> Result<Expect> {
@@ -153,7 +72,7 @@ fn expect(expect: &Spanned<file::Expect>) -> Result<Expect> {
         (Some(name), true) => {
             let invariant = parsed::<Invariant>(name, "not an invariant's name")?;
             if !invariant.is_explored() {
-                let expected = "expected one of the D-, L-, E- and F- families";
+                let expected = "expected one that explorations report, such as \"D-DUR\"";
                 return Err(Problem::at(
                     name,
                     "an invariant that no exploration decides",

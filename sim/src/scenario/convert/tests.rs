@@ -1,5 +1,7 @@
+use plugpull_engine::ByteRange;
+
 use super::*;
-use crate::scenario::Crashes;
+use crate::scenario::{Crashes, SystemSpec};
 
 /// A scenario that uses much of the format, in canonical form.
 const TEXT: &str = r#"version = 1
@@ -70,12 +72,12 @@ fn a_canonical_text_prints_as_itself() {
 #[test]
 fn what_a_file_says_is_what_comes_out() {
     let scenario = Scenario::parse("x.toml", TEXT).unwrap();
-    let SystemSpec::Fvd(fvd) = &scenario.system;
+    let SystemSpec::Fvd(fvd) = &scenario.system else { panic!("an FVD image") };
     assert_eq!(fvd.size, 65536);
     assert_eq!(fvd.compact.map(|compact| (compact.chunk, compact.grow_unit)), Some((8192, 8192)));
     let base = fvd.base.as_ref().unwrap();
-    assert_eq!((base.len, base.block, base.copy_on_read), (24576, 7680, true));
-    assert_eq!(base.holes, [ByteRange::new(4096, 4096)]);
+    assert_eq!((base.pattern.len, base.block, base.copy_on_read), (24576, 7680, true));
+    assert_eq!(base.pattern.holes, [ByteRange::new(4096, 4096)]);
     assert_eq!(scenario.clients[0].requests().len(), 4);
     assert_eq!(scenario.expect.verdict, Expected::Violated(Invariant::DDur));
     let data = scenario.fault_plan("data");
@@ -241,4 +243,109 @@ fn writes_to_a_read_only_image_are_refused() {
     assert_eq!(error.problem, "a write to a read-only image");
     let text = text.replace("\"write 0 4K\"", "\"read 0 4K\"");
     assert!(Scenario::parse("x.toml", &text).is_ok());
+}
+
+/// The same for qcow2.
+const QCOW2: &str = r#"version = 1
+claim = "A snapshot does not change."
+
+[system]
+kind = "qcow2"
+size = "64 KiB"
+version = 2
+cluster = "4 KiB"
+backing = { len = "24 KiB", holes = ["4K 4K"] }
+discards = true
+slice = "1 KiB"
+cache = 2
+storage = "old-content"
+setup = ["write 0 64K", "snapshot s1", "write-compressed 4K 4K"]
+planted = ["qcow2-link-before-data"]
+
+[disks.image]
+model = "writeback"
+sector = 512
+
+[disks.backing]
+model = "writeback"
+sector = 512
+
+[[client]]
+ops = ["apply s1", "delete-snapshot s1", "write-zeroes 0 512", "snapshot s2"]
+
+[[client]]
+ops = ["unmap-zeroes 4K 4K", "read 0 4K"]
+
+[[after]]
+ops = ["write 0 4K"]
+
+[explore]
+schedules = "exhaustive"
+crashes = "exact"
+
+[expect]
+verdict = "violated"
+invariant = "Q-SNAP"
+"#;
+
+#[test]
+fn a_canonical_text_of_qcow2_prints_as_itself() {
+    let scenario = Scenario::parse("x.toml", QCOW2).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(scenario.to_toml(), QCOW2);
+    let SystemSpec::Qcow2(qcow2) = &scenario.system else { panic!("a qcow2 image") };
+    assert_eq!((qcow2.version, qcow2.refcount_bits, qcow2.cache), (2, 16, 2));
+    assert_eq!(scenario.disks.iter().map(|disk| disk.zero_init).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn every_rule_of_qcow2_points_at_its_place() {
+    let cases = [
+        ("version = 2", "version = 4", "4", "qcow2 version 4"),
+        ("version = 2", "journal = \"4 KiB\"", "\"4 KiB\"", "`journal` of a qcow2 image"),
+        ("backing = {", "base = {", "{ len", "`base` of a qcow2 image"),
+        ("kind = \"qcow2\"", "kind = \"fvd\"", "2", "`version` of an FVD image"),
+        ("cluster = \"4 KiB\"\n", "", "\"qcow2\"", "no word about the cluster"),
+        ("cluster = \"4 KiB\"", "cluster = \"3 KiB\"", "\"3 KiB\"", "3072 is not a power of two"),
+        ("cluster = \"4 KiB\"", "cluster = \"4 MiB\"", "\"4 MiB\"", "4194304 is not a power"),
+        ("slice = \"1 KiB\"", "slice = \"100\"", "\"100\"", "100 is not a power of two"),
+        ("discards = true", "refcount_bits = 8", "8", "refcounts of 8 bits"),
+        ("discards = true", "lazy_refcounts = true", "true", "`lazy_refcounts` in version 2"),
+        ("discards = true", "compression = \"zstd\"", "\"zstd\"", "`compression` in version 2"),
+        ("version = 2", "extended_l2 = true", "\"4 KiB\"", "clusters too small for subclusters"),
+        ("version = 2", "refcount_bits = 3", "3", "refcounts of 3 bits"),
+        ("cache = 2", "cache = 0", "0", "zero is too little"),
+        ("[\"4K 4K\"]", "[\"24K 4K\"]", "\"24K 4K\"", "not a hole"),
+        ("\"write 0 64K\"", "\"grow 128K\"", "\"grow 128K\"", "a qcow2 image that grows closed"),
+        ("\"write 0 64K\"", "\"discard 0 4K\"", "\"discard 0 4K\"", "a discard of which nobody"),
+        (
+            "write-compressed 4K 4K",
+            "write-compressed 4K 2K",
+            "\"write-compressed 4K 2K\"",
+            "a part of a cluster",
+        ),
+        ("\"write 0 64K\"", "\"apply s3\"", "\"apply s3\"", "no snapshot `s3`"),
+        ("\"write 0 64K\"", "\"snapshot s1\"", "\"snapshot s1\"", "a second snapshot `s1`"),
+        ("\"read 0 4K\"", "\"apply s1\"", "\"apply s1\"", "a second client of the snapshot `s1`"),
+        ("\"read 0 4K\"", "\"resize 8K\"", "\"apply s1\"", "snapshots of a disk that is resized"),
+        ("\"write 0 4K\"", "\"snapshot s9\"", "\"snapshot s9\"", "snapshots or sizes after a"),
+        ("\"Q-SNAP\"", "\"Q-PIN\"", "\"Q-PIN\"", "an invariant that no exploration decides"),
+    ];
+    for (old, new, place, problem) in cases {
+        assert!(QCOW2.contains(old), "{old:?} is there");
+        let text = QCOW2.replacen(old, new, 1);
+        let error = Scenario::parse("x.toml", &text).expect_err(&format!("{old:?} -> {new:?}"));
+        let found = &text[error.span.clone()];
+        assert!(error.problem.contains(problem), "{old:?} -> {new:?} says {:?}", error.problem);
+        assert!(found.starts_with(place), "{old:?} -> {new:?} points at {found:?}");
+    }
+}
+
+#[test]
+fn requests_of_other_images_are_refused() {
+    let text = with("\"write 0 64K\"", "\"discard 0 4K\"");
+    let error = Scenario::parse("x.toml", &text).unwrap_err();
+    assert_eq!(error.problem, "a request that FVD images do not know");
+    let text = QCOW2.replace("version = 2", "data_file = true");
+    let error = Scenario::parse("x.toml", &text).unwrap_err();
+    assert_eq!(error.problem, "compressed data in a data file");
 }

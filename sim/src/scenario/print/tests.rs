@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use plugpull_engine::DiskErrorKind;
 use plugpull_engine::fvd::planted::Bug;
+use plugpull_engine::qcow2;
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
@@ -80,7 +81,8 @@ fn base(compact: bool) -> impl Strategy<Value = BaseSpec> {
     (len, vec(hole, 0..3), sectors(SIZE), rest).prop_map(move |(len, holes, block, rest)| {
         let (copy_on_read, max_copy_on_read, prefetch, detect_holes) = rest;
         let detect_holes = detect_holes.filter(|_| !compact);
-        BaseSpec { len, holes, block, copy_on_read, max_copy_on_read, prefetch, detect_holes }
+        let pattern = PatternSpec { len, holes };
+        BaseSpec { pattern, block, copy_on_read, max_copy_on_read, prefetch, detect_holes }
     })
 }
 
@@ -137,11 +139,55 @@ fn disk() -> impl Strategy<Value = DiskSpec> {
         })
 }
 
+/// An image with requests that its clusters of 4 KiB allow.
+fn qcow2(access: Access) -> impl Strategy<Value = Qcow2Spec> {
+    let hole = (0..100u64, 1..100u64).prop_map(|(a, b)| ByteRange::new(a * 512, b * 512));
+    let len = prop_oneof![Just(SIZE), (200..4000u64).prop_map(|sectors| sectors * 512)];
+    let backing = (len, vec(hole, 0..3)).prop_map(|(len, holes)| PatternSpec { len, holes });
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let tables = (0..3u32, 0..7u32, 9..22u32, 1..9999u32);
+    let rest = (
+        select(vec![StorageContent::Zero, StorageContent::OldContent]),
+        vec(setup_op(), 0..12),
+        subsequence(qcow2::planted::Bug::ALL, 0..3).prop_shuffle(),
+    );
+    (of(backing), flags, tables, rest).prop_map(move |(backing, flags, tables, rest)| {
+        let (lazy_refcounts, data_file, discards, damaged) = flags;
+        let (kind, refcount_order, slice_bits, cache) = tables;
+        let (storage, mut setup, planted) = rest;
+        setup.retain(|op| !matches!(op, SetupOp::Grow(_)));
+        let new = kind > 0;
+        Qcow2Spec {
+            size: SIZE,
+            version: if new { 3 } else { 2 },
+            cluster: if kind == 2 { 64 << 10 } else { 4 << 10 },
+            refcount_bits: if new { 1 << refcount_order } else { 16 },
+            backing,
+            lazy_refcounts: lazy_refcounts && new,
+            compression: if kind == 2 { Compression::Zstd } else { Compression::Deflate },
+            extended_l2: kind == 2,
+            data_file: data_file && new,
+            discards,
+            slice: 1 << slice_bits,
+            cache,
+            storage,
+            access,
+            setup,
+            damaged,
+            planted,
+        }
+    })
+}
+
+fn system(access: Access) -> impl Strategy<Value = SystemSpec> {
+    prop_oneof![fvd(access).prop_map(SystemSpec::Fvd), qcow2(access).prop_map(SystemSpec::Qcow2),]
+}
+
 /// The disks of a system: its names and promises, and otherwise anything.
-fn disks(fvd: &FvdSpec) -> impl Strategy<Value = Vec<DiskSpec>> + use<> {
-    let names = fvd.disk_names();
-    let storage = if fvd.data_file { "data" } else { "image" };
-    let zero = fvd.storage == StorageContent::Zero;
+fn disks(system: &SystemSpec) -> impl Strategy<Value = Vec<DiskSpec>> + use<> {
+    let names = system.disk_names();
+    let storage = system.data_disk();
+    let zero = system.storage() == StorageContent::Zero;
     vec(disk(), names.len()).prop_map(move |mut disks| {
         for (disk, name) in disks.iter_mut().zip(&names) {
             (*name).clone_into(&mut disk.name);
@@ -267,17 +313,15 @@ fn expect() -> impl Strategy<Value = Expect> {
 
 fn scenario() -> impl Strategy<Value = Scenario> {
     select(vec![Access::ReadWrite, Access::ReadOnly])
-        .prop_flat_map(fvd)
-        .prop_flat_map(|fvd| {
-            let disks = disks(&fvd);
-            (Just(fvd), disks)
+        .prop_flat_map(system)
+        .prop_flat_map(|system| {
+            let disks = disks(&system);
+            (Just(system), disks)
         })
-        .prop_flat_map(|(fvd, disks)| {
+        .prop_flat_map(|(system, disks)| {
             let names: Vec<String> = disks.iter().map(|disk| disk.name.clone()).collect();
-            let reads_only = fvd.access == Access::ReadOnly;
-            let op = guest_op().prop_filter("no writes", move |op| {
-                !(reads_only && matches!(op, GuestOp::Write { .. }))
-            });
+            let reads_only = system.access() == Access::ReadOnly;
+            let op = guest_op().prop_filter("no writes", move |op| !(reads_only && op.changes()));
             let op = op.boxed();
             let client =
                 (vec(op.clone(), 1..9), 1..4u32).prop_map(|(ops, repeat)| Client { ops, repeat });
@@ -287,7 +331,7 @@ fn scenario() -> impl Strategy<Value = Scenario> {
                 let (explore, expect, replay) = bounds;
                 Scenario {
                     claim,
-                    system: SystemSpec::Fvd(fvd.clone()),
+                    system: system.clone(),
                     disks: disks.clone(),
                     clients,
                     after,

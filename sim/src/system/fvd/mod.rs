@@ -5,7 +5,6 @@
 
 mod describe;
 mod device;
-mod resolver;
 mod setup;
 mod structure;
 
@@ -19,14 +18,12 @@ use plugpull_engine::{ByteRange, Disk, Error, Runtime};
 
 use crate::disk::{DiskSpec, Image};
 use crate::oracle::Finding;
+use crate::system::resolver::SimResolver;
 use crate::system::{BoxFuture, Device, Forbidden, Purpose, ReadDisks, System};
 use crate::verdict::Invariant;
 
-pub use setup::SetupFailed;
-
 use describe::Layout;
 use device::FvdDevice;
-use resolver::SimResolver;
 
 /// Under a steady load a request that is overtaken once can be overtaken forever.
 const FORBIDDEN: [Forbidden; 1] = [Forbidden {
@@ -69,15 +66,24 @@ impl Opening {
         let mut rest = disks.into_iter();
         let metadata = rest.next().expect("there is an image disk");
         let data = self.has_data.then(|| rest.next().expect("there is a data disk"));
-        let base = self.has_base.then(|| rest.next().expect("there is a base disk"));
+        let below = self.has_base.then(|| rest.next().expect("there is a base disk"));
         let options = OpenOptions {
             access: self.access,
             background: self.background,
-            resolver: Arc::new(SimResolver { data, base, runtime: Arc::clone(&runtime) }),
+            resolver: Arc::new(SimResolver { data, below, runtime: Arc::clone(&runtime) }),
             runtime,
             planted: self.planted,
         };
         Fvd::open(metadata, options).await
+    }
+
+    async fn device(
+        self,
+        disks: Vec<Arc<dyn Disk>>,
+        runtime: Arc<dyn Runtime>,
+    ) -> Result<Arc<dyn Device>, Error> {
+        let fvd = self.open(disks, Arc::clone(&runtime)).await?;
+        Ok(Arc::new(FvdDevice::new(fvd, runtime)))
     }
 }
 
@@ -114,10 +120,7 @@ impl System for FvdSystem {
     ) -> BoxFuture<Result<Arc<dyn Device>, Error>> {
         let mut opening = self.opening;
         opening.background &= purpose == Purpose::Workload;
-        Box::pin(async move {
-            let fvd = opening.open(disks, Arc::clone(&runtime)).await?;
-            Ok(Arc::new(FvdDevice::new(fvd, runtime)) as Arc<dyn Device>)
-        })
+        Box::pin(opening.device(disks, runtime))
     }
 
     /// Known from the set-up, not from the engine.

@@ -1,25 +1,38 @@
-//! `[system]`: an FVD image whose parts fit together.
+//! `[system]` of an FVD image whose parts fit together.
 
 use std::time::Duration;
 
-use plugpull_engine::ByteRange;
 use plugpull_engine::fvd::planted::Bug;
 use toml::Spanned;
 
-use super::value::{
-    at_most, duration, multiple, named, positive_u32, size, small, sparse_size, unknown,
+use super::{Key, access, flag, held_pattern, key, pattern, planted, storage, without};
+use crate::scenario::convert::Result;
+use crate::scenario::convert::value::{
+    at_most, duration, multiple, positive_u32, size, small, sparse_size,
 };
-use super::{Result, setup};
+use crate::scenario::convert::workload::{Requests, setup};
 use crate::scenario::error::Problem;
-use crate::scenario::file::{self, Text, TextOr};
-use crate::scenario::{
-    Access, BaseSpec, CompactSpec, FvdSpec, PrefetchSpec, StorageContent, ThrottleSpec,
-};
-use crate::workload::range;
+use crate::scenario::file::{self, Text};
+use crate::scenario::{BaseSpec, CompactSpec, FvdSpec, PrefetchSpec, StorageContent, ThrottleSpec};
+
+/// The keys that only such an image has.
+pub(super) fn own_keys(shape: &file::System) -> Vec<Key> {
+    vec![
+        key("compact", &shape.compact),
+        key("chunk", &shape.chunk),
+        key("grow_unit", &shape.grow_unit),
+        key("base", &shape.base),
+        key("block", &shape.block),
+        key("copy_on_read", &shape.copy_on_read),
+        key("max_copy_on_read", &shape.max_copy_on_read),
+        key("prefetch", &shape.prefetch),
+        key("detect_holes", &shape.detect_holes),
+        key("journal", &shape.journal),
+    ]
+}
 
 pub(super) fn fvd(system: &Spanned<file::System>) -> Result<FvdSpec> {
     let shape = system.get_ref();
-    named(&shape.kind, "kind of system", &[("fvd", ())])?;
     let bytes = sparse_size(&shape.size)?;
     let compact = compact(system)?;
     let base = base(system, bytes)?;
@@ -28,25 +41,22 @@ pub(super) fn fvd(system: &Spanned<file::System>) -> Result<FvdSpec> {
         return Err(Problem::at(holes, "hole detection in a compact image", expected));
     }
     let journal = journal(system, compact.is_some() || base.is_some())?;
-    let present = [("image", true), ("data", shape.data_file), ("base", base.is_some())];
-    let disks = present.into_iter().filter(|&(_, present)| present).map(|(name, _)| name);
-    let setup = setup(&shape.setup, bytes, &disks.collect::<Vec<_>>())?;
-    let storage = [("zero", StorageContent::Zero), ("old-content", StorageContent::OldContent)];
-    let access = [("read-write", Access::ReadWrite), ("read-only", Access::ReadOnly)];
-    let storage = optional(&shape.storage, |text| named(text, "storage", &storage))?;
+    let storage = storage(shape)?;
     at_most(&shape.size, held_bytes(bytes, compact, base.as_ref(), storage))?;
-    Ok(FvdSpec {
+    let mut spec = FvdSpec {
         size: bytes,
         compact,
         base,
         journal,
-        data_file: shape.data_file,
+        data_file: flag(&shape.data_file),
         storage,
-        access: optional(&shape.access, |text| named(text, "access", &access))?,
-        setup,
+        access: access(shape)?,
+        setup: Vec::new(),
         damaged: shape.damaged,
-        planted: planted(&shape.planted)?,
-    })
+        planted: planted(&shape.planted, Bug::ALL, Bug::id)?,
+    };
+    spec.setup = setup(&shape.setup, &mut Requests::of_fvd(&spec), &spec.disk_names())?;
+    Ok(spec)
 }
 
 /// The most that any one part of a fresh image holds in memory: table, bitmap, content of the base
@@ -58,29 +68,10 @@ fn held_bytes(
     storage: StorageContent,
 ) -> u64 {
     let table = compact.map_or(0, |compact| 4 * size.div_ceil(compact.chunk));
-    let bitmap = base.map_or(0, |base| base.len.div_ceil(base.block).div_ceil(8));
-    let content = base.map_or(0, |base| {
-        let holes = base.holes.iter().map(|hole| hole.len).fold(0, u64::saturating_add);
-        base.len.saturating_sub(holes)
-    });
+    let bitmap = base.map_or(0, |base| base.pattern.len.div_ceil(base.block).div_ceil(8));
+    let content = base.map_or(0, |base| held_pattern(&base.pattern));
     let old = if storage == StorageContent::OldContent { size } else { 0 };
     table.max(bitmap).max(content).max(old)
-}
-
-/// A value, or the default if it is not given.
-fn optional<S, T: Default>(shape: &Option<S>, convert: impl Fn(&S) -> Result<T>) -> Result<T> {
-    shape.as_ref().map_or_else(|| Ok(T::default()), convert)
-}
-
-/// Refuses a key that means nothing without another part of the image.
-fn without<T>(shape: &Option<Spanned<T>>, key: &str, part: &str) -> Result<()> {
-    match shape {
-        Some(place) => {
-            let problem = format!("`{key}` without {part}");
-            Err(Problem::at(place, problem, format!("expected {part} beside it")))
-        }
-        None => Ok(()),
-    }
 }
 
 fn compact(system: &Spanned<file::System>) -> Result<Option<CompactSpec>> {
@@ -116,37 +107,23 @@ fn compact(system: &Spanned<file::System>) -> Result<Option<CompactSpec>> {
 
 fn base(system: &Spanned<file::System>, size_of_disk: u64) -> Result<Option<BaseSpec>> {
     let shape = system.get_ref();
-    let (len, holes) = match shape.base.as_ref().map(|base| (base, base.get_ref())) {
-        Some((_, TextOr::Text(text))) if text == "pattern" => (size_of_disk, Vec::new()),
-        Some((_, TextOr::Table(base))) => {
-            let len = sparse_size(&base.len)?;
-            let hole = |text| hole(text, len);
-            (len, base.holes.iter().map(hole).collect::<Result<_>>()?)
-        }
-        Some((place, TextOr::Text(text))) if text != "none" => {
-            let expected = "expected \"none\", \"pattern\" or { len = SIZE }";
-            return Err(Problem::at(place, format!("unknown base `{text}`"), expected));
-        }
-        _ => {
-            let part = "a `base`";
-            without(&shape.block, "block", part)?;
-            without(&shape.copy_on_read, "copy_on_read", part)?;
-            without(&shape.max_copy_on_read, "max_copy_on_read", part)?;
-            without(&shape.prefetch, "prefetch", part)?;
-            without(&shape.detect_holes, "detect_holes", part)?;
-            return Ok(None);
-        }
+    let Some((place, pattern)) = pattern(&shape.base, "base", size_of_disk)? else {
+        let part = "a `base`";
+        without(&shape.block, "block", part)?;
+        without(&shape.copy_on_read, "copy_on_read", part)?;
+        without(&shape.max_copy_on_read, "max_copy_on_read", part)?;
+        without(&shape.prefetch, "prefetch", part)?;
+        without(&shape.detect_holes, "detect_holes", part)?;
+        return Ok(None);
     };
     let Some(block) = &shape.block else {
-        let place = shape.base.as_ref().unwrap_or_else(|| unreachable!("there is a base"));
         return Err(Problem::at(place, "a base without `block`", "expected `block` beside it"));
     };
     let block = multiple(block, 512)?;
     Ok(Some(BaseSpec {
-        len,
-        holes,
+        pattern,
         block,
-        copy_on_read: shape.copy_on_read.as_ref().is_some_and(|flag| *flag.get_ref()),
+        copy_on_read: flag(&shape.copy_on_read),
         max_copy_on_read: match &shape.max_copy_on_read {
             None => BaseSpec::MAX_COPY_ON_READ,
             Some(text) => size(text)?,
@@ -154,21 +131,6 @@ fn base(system: &Spanned<file::System>, size_of_disk: u64) -> Result<Option<Base
         prefetch: shape.prefetch.as_ref().map(prefetch).transpose()?,
         detect_holes: shape.detect_holes.as_ref().map(|text| multiple(text, 512)).transpose()?,
     }))
-}
-
-/// `OFFSET LEN` inside a base of `base_len` bytes.
-fn hole(text: &Text, base_len: u64) -> Result<ByteRange> {
-    let problem = |expected: String| Problem::at(text, "not a hole", expected);
-    let words: Vec<&str> = text.get_ref().split_whitespace().collect();
-    let [offset, len] = words[..] else {
-        return Err(problem("expected `OFFSET LEN`, such as \"8K 4K\"".to_owned()));
-    };
-    let (offset, len) = range(offset, len).map_err(|error| problem(error.to_string()))?;
-    let hole = ByteRange::new(offset, len);
-    if hole.end() > base_len {
-        return Err(problem(format!("expected a range inside the base, {base_len} bytes")));
-    }
-    Ok(hole)
 }
 
 fn prefetch(prefetch: &Spanned<file::Prefetch>) -> Result<PrefetchSpec> {
@@ -230,17 +192,4 @@ fn journal(system: &Spanned<file::System>, has_map: bool) -> Result<Option<u64>>
         }
         None => Ok(None),
     }
-}
-
-fn planted(ids: &[Text]) -> Result<Vec<Bug>> {
-    let mut bugs = Vec::new();
-    for id in ids {
-        let bug = Bug::from_id(id.get_ref())
-            .ok_or_else(|| unknown(id, "planted bug", Bug::ALL.iter().map(|bug| bug.id())))?;
-        if bugs.contains(&bug) {
-            return Err(Problem::at(id, "a bug planted twice", "expected each bug once"));
-        }
-        bugs.push(bug);
-    }
-    Ok(bugs)
 }

@@ -1,82 +1,10 @@
-//! What guests ask of the device under test, as data.
-//!
-//! Written one request per string: `write 8K 512`, `read 0 64K`, `flush`, `close`,
-//! `wait-prefetch`, `sleep 1s`; and during set-up `reopen`, `reopen-readonly`, `kill`,
-//! `grow 128K`, `poke image 4296 00`.
+//! Operations as text, one per string.
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
+use super::{GuestOp, SetupOp, SnapshotName};
 use crate::scenario::size::{Len, duration_text, parse_duration};
-
-/// One guest request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum GuestOp {
-    /// `write OFFSET LEN`: stamped data, so that whatever is read later can be traced to it.
-    Write {
-        /// First byte, a multiple of 512.
-        offset: u64,
-        /// Bytes, a positive multiple of 512.
-        len: u64,
-    },
-    /// `read OFFSET LEN`.
-    Read {
-        /// First byte, a multiple of 512.
-        offset: u64,
-        /// Bytes, a positive multiple of 512.
-        len: u64,
-    },
-    /// `flush`.
-    Flush,
-    /// `close`: the device is closed; later requests of any client fail.
-    Close,
-    /// `wait-prefetch`: waits until every background job is over.
-    WaitForJobs,
-    /// `sleep TIME`: virtual time passes. It does so only while nothing else can happen, so clients
-    /// that sleep until the same moment go on together.
-    Sleep(Duration),
-}
-
-impl GuestOp {
-    /// The guest range that the request touches; empty for those that have none.
-    #[must_use]
-    pub fn range(self) -> plugpull_engine::ByteRange {
-        match self {
-            Self::Write { offset, len } | Self::Read { offset, len } => {
-                plugpull_engine::ByteRange::new(offset, len)
-            }
-            Self::Flush | Self::Close | Self::WaitForJobs | Self::Sleep(_) => {
-                plugpull_engine::ByteRange::new(0, 0)
-            }
-        }
-    }
-}
-
-/// One step of the set-up that happens before exploration starts.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SetupOp {
-    /// A guest request.
-    Guest(GuestOp),
-    /// `reopen`: opens the device again, for reading and writing, closing it first if it is open.
-    Reopen,
-    /// `reopen-readonly`: the same for reading only.
-    ReopenReadonly,
-    /// `kill`: the device is dropped without close; everything written so far stays.
-    Kill,
-    /// `grow SIZE`: the virtual disk of the closed device becomes larger.
-    Grow(u64),
-    /// `poke DISK OFFSET HEX`: bytes of a disk are replaced while the device is closed or killed,
-    /// behind its back and, unless it is to be damaged, where the guest does not see them.
-    Poke {
-        /// The disk's name.
-        disk: String,
-        /// First byte on the disk, which grows if it ends before the last.
-        offset: u64,
-        /// The new bytes, at least one.
-        bytes: Vec<u8>,
-    },
-}
 
 impl fmt::Display for GuestOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,7 +15,25 @@ impl fmt::Display for GuestOp {
             Self::Close => f.write_str("close"),
             Self::WaitForJobs => f.write_str("wait-prefetch"),
             Self::Sleep(time) => write!(f, "sleep {}", duration_text(time)),
+            Self::Discard { offset, len } => write!(f, "discard {} {}", Len(offset), Len(len)),
+            Self::WriteZeroes { offset, len, unmap } => {
+                let verb = if unmap { "unmap" } else { "write" };
+                write!(f, "{verb}-zeroes {} {}", Len(offset), Len(len))
+            }
+            Self::WriteCompressed { offset, len } => {
+                write!(f, "write-compressed {} {}", Len(offset), Len(len))
+            }
+            Self::Snapshot(name) => write!(f, "snapshot {name}"),
+            Self::Apply(name) => write!(f, "apply {name}"),
+            Self::DeleteSnapshot(name) => write!(f, "delete-snapshot {name}"),
+            Self::Resize(size) => write!(f, "resize {}", Len(size)),
         }
+    }
+}
+
+impl fmt::Display for SnapshotName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s{}", self.number())
     }
 }
 
@@ -107,11 +53,12 @@ impl fmt::Display for SetupOp {
     }
 }
 
-const GUEST_OPS: &str = "`write OFFSET LEN`, `read OFFSET LEN`, `flush`, `close`, `wait-prefetch` \
-     or `sleep TIME`";
-const SETUP_OPS: &str = "`write OFFSET LEN`, `read OFFSET LEN`, `flush`, `close`, \
-     `wait-prefetch`, `sleep TIME`, `reopen`, `reopen-readonly`, `kill`, `grow SIZE` or \
-     `poke DISK OFFSET HEX`";
+const GUEST_OPS: &str = "`write OFFSET LEN`, `read OFFSET LEN`, `flush`, `close`, `wait-prefetch`, \
+     `sleep TIME`, `discard OFFSET LEN`, `write-zeroes OFFSET LEN`, `unmap-zeroes OFFSET LEN`, \
+     `write-compressed OFFSET LEN`, `snapshot NAME`, `apply NAME`, `delete-snapshot NAME` or \
+     `resize SIZE`";
+const SETUP_OPS: &str = "`reopen`, `reopen-readonly`, `kill`, `grow SIZE`, \
+     `poke DISK OFFSET HEX`, or";
 
 /// Why a text is not an operation: a sentence that says what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -143,7 +90,7 @@ impl FromStr for SetupOp {
                 let Len(offset) = offset.parse().map_err(BadOp)?;
                 Ok(Self::Poke { disk: disk.to_owned(), offset, bytes: hex(bytes)? })
             }
-            _ => Err(BadOp(format!("expected {SETUP_OPS}"))),
+            _ => Err(BadOp(format!("expected {SETUP_OPS} {GUEST_OPS}"))),
         }
     }
 }
@@ -152,23 +99,46 @@ impl FromStr for SetupOp {
 fn guest_op(text: &str) -> Result<Option<GuestOp>, BadOp> {
     let words: Vec<&str> = text.split_whitespace().collect();
     Ok(Some(match words[..] {
-        ["write", offset, len] => {
+        [verb, offset, len] if let Some(op) = on_range(verb) => {
             let (offset, len) = range(offset, len)?;
-            GuestOp::Write { offset, len }
+            op(offset, len)
         }
-        ["read", offset, len] => {
-            let (offset, len) = range(offset, len)?;
-            GuestOp::Read { offset, len }
-        }
-        ["write" | "read", ..] => {
-            return Err(BadOp(format!("expected two sizes: `{} OFFSET LEN`", words[0])));
+        [verb, ..] if on_range(verb).is_some() => {
+            return Err(BadOp(format!("expected two sizes: `{verb} OFFSET LEN`")));
         }
         ["flush"] => GuestOp::Flush,
         ["close"] => GuestOp::Close,
         ["wait-prefetch"] => GuestOp::WaitForJobs,
         ["sleep", time] => GuestOp::Sleep(parse_duration(time).map_err(BadOp)?),
+        ["snapshot", name] => GuestOp::Snapshot(name.parse()?),
+        ["apply", name] => GuestOp::Apply(name.parse()?),
+        ["delete-snapshot", name] => GuestOp::DeleteSnapshot(name.parse()?),
+        ["resize", size] => GuestOp::Resize(sectors(size)?),
         _ => return Ok(None),
     }))
+}
+
+/// The request on a guest range that `verb` begins.
+fn on_range(verb: &str) -> Option<fn(u64, u64) -> GuestOp> {
+    Some(match verb {
+        "write" => |offset, len| GuestOp::Write { offset, len },
+        "read" => |offset, len| GuestOp::Read { offset, len },
+        "discard" => |offset, len| GuestOp::Discard { offset, len },
+        "write-zeroes" => |offset, len| GuestOp::WriteZeroes { offset, len, unmap: false },
+        "unmap-zeroes" => |offset, len| GuestOp::WriteZeroes { offset, len, unmap: true },
+        "write-compressed" => |offset, len| GuestOp::WriteCompressed { offset, len },
+        _ => return None,
+    })
+}
+
+impl FromStr for SnapshotName {
+    type Err = BadOp;
+
+    fn from_str(text: &str) -> Result<Self, BadOp> {
+        let number = text.strip_prefix('s').and_then(|number| number.parse().ok());
+        let name = number.and_then(Self::new).filter(|name| name.to_string() == text);
+        name.ok_or_else(|| BadOp(format!("expected a name from s1 to s255, found `{text}`")))
+    }
 }
 
 /// Offset and length of `OFFSET LEN`: whole sectors, not empty.
@@ -229,6 +199,14 @@ mod tests {
             ("poke image 4296 00fE10", "poke image 4296 00fe10"),
             ("sleep 1500ms", "sleep 1500ms"),
             ("sleep 30s", "sleep 30s"),
+            ("discard 64K 65536", "discard 64K 64K"),
+            ("write-zeroes 0 512", "write-zeroes 0 512"),
+            ("unmap-zeroes 0 4K", "unmap-zeroes 0 4K"),
+            ("write-compressed 4K 4096", "write-compressed 4K 4K"),
+            ("snapshot s1", "snapshot s1"),
+            ("apply s12", "apply s12"),
+            ("delete-snapshot s255", "delete-snapshot s255"),
+            ("resize 1048576", "resize 1M"),
         ];
         for (text, printed) in cases {
             let op: SetupOp = text.parse().unwrap();
@@ -247,6 +225,11 @@ mod tests {
             ("grow 1000", "expected a size in whole sectors of 512 bytes, above zero"),
             ("poke image 0 abc", "expected pairs of hexadecimal digits, found `abc`"),
             ("poke image 0 zz", "expected pairs of hexadecimal digits, found `zz`"),
+            ("discard 0", "expected two sizes: `discard OFFSET LEN`"),
+            ("snapshot before", "expected a name from s1 to s255, found `before`"),
+            ("apply s0", "expected a name from s1 to s255, found `s0`"),
+            ("apply s01", "expected a name from s1 to s255, found `s01`"),
+            ("resize 1000", "expected a size in whole sectors of 512 bytes, above zero"),
             ("sleep 3", "expected a time such as 250us, 100ms or 2s, found `3`"),
         ];
         for (text, message) in cases {

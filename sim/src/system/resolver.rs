@@ -7,7 +7,8 @@ use plugpull_engine::{Disk, Error, Runtime};
 
 pub(super) struct SimResolver {
     pub(super) data: Option<Arc<dyn Disk>>,
-    pub(super) base: Option<Arc<dyn Disk>>,
+    /// The base image or backing file.
+    pub(super) below: Option<Arc<dyn Disk>>,
     pub(super) runtime: Arc<dyn Runtime>,
 }
 
@@ -23,7 +24,7 @@ impl Resolver for SimResolver {
             self.runtime.event("foreign-format-opened");
         }
         let disk = match role {
-            Role::Base => &self.base,
+            Role::Base => &self.below,
             Role::Data => &self.data,
         };
         let answer = disk.clone().ok_or_else(|| {

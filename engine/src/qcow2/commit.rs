@@ -1,0 +1,188 @@
+//! Making metadata durable.
+//!
+//! Everything that requests change is in memory until a commit writes it: guest flush, close, and
+//! writes that have filled the memory for tables. One commit runs at a time; who waits for its turn
+//! mostly finds that the one before has done its work. See [`super::batch`] for the order.
+
+use super::batch::{Batch, Extent, Piece};
+use super::disks::all;
+use super::events;
+use super::fields::Fields;
+use super::frees::Frees;
+use super::header::incompatible;
+use super::image::Image;
+use super::planted::Bug;
+use crate::disk::IoFuture;
+use crate::error::Error;
+
+/// How far a commit has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    New,
+    Counted,
+    Linked,
+}
+
+impl Image {
+    /// Makes durable what was completed before this call.
+    ///
+    /// # Errors
+    /// Nothing is lost from memory by an error: the next commit writes it again. After a failed
+    /// flush there is none.
+    pub(super) async fn commit(&self, extent: Extent) -> Result<(), Error> {
+        let turn = self.commit_turn.lock().await;
+        self.barrier.check()?;
+        self.check_sound()?;
+        let batch = self.take_batch(extent);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut phase = Phase::New;
+        if let Err(error) = self.write_batch(&batch, &mut phase).await {
+            self.keep_batch(batch, phase);
+            if self.planted().has(Bug::FlushErrorKeepsLock) {
+                std::mem::forget(turn);
+            }
+            return Err(error);
+        }
+        self.tables.written();
+        self.header.write(|header| header.is_unknown = false);
+        if !batch.linked.is_empty() {
+            self.event(events::METADATA_COMMITTED);
+        }
+        self.apply_frees(batch.frees).await;
+        Ok(())
+    }
+
+    async fn write_batch(&self, batch: &Batch, phase: &mut Phase) -> Result<(), Error> {
+        if batch.marks_dirty {
+            self.event(events::MARKED_DIRTY);
+        }
+        self.write_pieces(&batch.new, &batch.fields[0]).await?;
+        let links = !batch.counted.is_empty() || !batch.linked.is_empty();
+        let skips = self.planted().has(Bug::L1UpdateNotSynced)
+            || self.is_lazy() && self.planted().has(Bug::LazyRefcountsNoDataBarrier);
+        if !(links && skips) {
+            self.between_phases(self.barrier.flush_all().await)?;
+        }
+        *phase = Phase::Counted;
+        if !batch.counted.is_empty() {
+            self.write_pieces(&batch.counted, &batch.fields[1]).await?;
+            if !self.planted().has(Bug::RefcountTableNotSynced) {
+                self.between_phases(self.barrier.flush_file().await)?;
+            }
+        }
+        *phase = Phase::Linked;
+        if !batch.linked.is_empty() {
+            self.write_pieces(&batch.linked, &batch.fields[2]).await?;
+            self.barrier.flush_file().await?;
+        }
+        Ok(())
+    }
+
+    /// What a flush that orders two phases has said.
+    fn between_phases(&self, flushed: Result<(), Error>) -> Result<(), Error> {
+        if self.planted().has(Bug::SyncWriteIgnoresFlushError) { Ok(()) } else { flushed }
+    }
+
+    /// Writes pieces, in any order. From now on the header may say what `fields` say.
+    async fn write_pieces(&self, pieces: &[Piece], fields: &Fields) -> Result<(), Error> {
+        self.check_sound()?;
+        let before = self.header.write(|header| std::mem::replace(&mut header.written, *fields));
+        if self.planted().has(Bug::HeaderPointerAndSizeSplit) {
+            self.write_header_in_two(pieces, &before).await?;
+        }
+        let requests: Vec<IoFuture<()>> = joined(pieces)
+            .into_iter()
+            .map(|(offset, bytes)| self.barrier.start_write(offset, bytes))
+            .collect();
+        all("write metadata", requests).await
+    }
+
+    /// Nothing of the batch is sure to be on the medium, and any of the phase that it has come to
+    /// may be: the next commit writes all of it again.
+    fn keep_batch(&self, batch: Batch, phase: Phase) {
+        self.tables.not_written();
+        self.l1.not_written(&batch.l1, phase >= Phase::Linked);
+        self.refcount_table
+            .write(|table| table.not_written(&batch.refcount_table, phase >= Phase::Counted));
+        self.frees.write(|frees| frees.extend(batch.frees));
+        self.barrier.wrote();
+        // What the header says is not known: any difference makes the next commit write it.
+        self.header.write(|header| header.is_unknown = true);
+    }
+
+    /// Writes the bit that says that the image is corrupt, once, and with it nothing else.
+    pub(super) async fn write_corrupt_bit(&self) {
+        let _turn = self.commit_turn.lock().await;
+        let sector = self.header.write(|header| {
+            let had_bit = header.written.incompatible & incompatible::CORRUPT != 0;
+            header.written.incompatible |= incompatible::CORRUPT;
+            (!had_bit).then(|| header.sector.with(&header.written))
+        });
+        let Some(sector) = sector else { return };
+        // What keeps the bit from the medium is no news: the caller reports the corruption.
+        if self.barrier.start_write(0, sector).await.is_ok() {
+            drop(self.barrier.flush_file().await);
+        }
+    }
+
+    /// The references are durably gone: their clusters may be taken again. What cannot be read
+    /// stays in use until the next commit tries again.
+    async fn apply_frees(&self, mut frees: Frees) {
+        if frees.is_empty() {
+            return;
+        }
+        let freed = frees.clone();
+        let allocating = self.allocating().await;
+        while let Some((cluster, count)) = frees.pop() {
+            if allocating.lower(cluster, count).await.is_err() {
+                self.frees.add(0..1, |pending| (0..count).for_each(|_| pending.push(cluster)));
+            }
+        }
+        drop(allocating);
+        if self.options.discards && self.planted().has(Bug::QueuedDiscardAfterRealloc) {
+            self.discard_late(freed).await;
+        }
+    }
+
+    /// What a planted bug does: all that is free is discarded, when it can be taken already.
+    async fn discard_late(&self, mut freed: Frees) {
+        let len = self.cluster_len();
+        while let Some((cluster, _)) = freed.pop() {
+            if matches!(self.refcount(cluster).await, Ok(0)) {
+                drop(self.barrier.disks.file.discard(cluster * len, len).await);
+            }
+        }
+    }
+
+    /// What a planted bug does: places in the header first, sizes after them.
+    async fn write_header_in_two(&self, pieces: &[Piece], before: &Fields) -> Result<(), Error> {
+        let Some((_, bytes)) = pieces.iter().find(|(offset, _)| *offset == 0) else {
+            return Ok(());
+        };
+        let sector = self.header.read(|header| header.sector.with(before));
+        let mut half = bytes.clone();
+        for size in [36..40, 56..60, 60..64, 24..32] {
+            half[size.clone()].copy_from_slice(&sector[size]);
+        }
+        let write = self.barrier.start_write(0, half);
+        write.await.map_err(|error| Error::disk("write header", error))
+    }
+}
+
+/// The same pieces, neighbours as one.
+fn joined(pieces: &[Piece]) -> Vec<Piece> {
+    let mut sorted: Vec<&Piece> = pieces.iter().collect();
+    sorted.sort_by_key(|(offset, _)| *offset);
+    let mut joined: Vec<Piece> = Vec::new();
+    for (offset, bytes) in sorted {
+        match joined.last_mut() {
+            Some((start, before)) if *start + before.len() as u64 == *offset => {
+                before.extend_from_slice(bytes);
+            }
+            _ => joined.push((*offset, bytes.clone())),
+        }
+    }
+    joined
+}

@@ -1,0 +1,121 @@
+//! The disks of an image, and flushing them.
+//!
+//! A failed flush is final: what it should have made durable may be lost although reads still see
+//! it, and a later flush that succeeds does not bring it back. So the first failure is latched, and
+//! every later operation that relies on a flush fails with [`Error::BarrierLost`] until the image
+//! is opened again.
+//!
+//! Only the commit ([`super::commit`]) flushes, one at a time; what it covers is known here.
+
+use std::sync::Arc;
+
+use super::events;
+use crate::disk::{Disk, IoFuture, WriteFlags};
+use crate::error::Error;
+use crate::runtime::Runtime;
+use crate::sync::Shared;
+use crate::units::ByteRange;
+
+/// The disks that one image consists of.
+#[derive(Clone)]
+pub struct Disks {
+    /// Metadata, and the guest's data unless that has a file of its own.
+    pub file: Arc<dyn Disk>,
+    /// The external data file.
+    pub data: Option<Arc<dyn Disk>>,
+    /// The backing file.
+    pub backing: Option<Arc<dyn Disk>>,
+}
+
+/// The disks with what is known of their caches.
+pub(super) struct Barrier {
+    pub(super) disks: Disks,
+    runtime: Arc<dyn Runtime>,
+    lost: Shared<bool>,
+    /// Whether something was written that no flush has covered and that is not metadata.
+    unflushed: Shared<bool>,
+}
+
+impl Barrier {
+    pub(super) fn new(disks: Disks, runtime: Arc<dyn Runtime>) -> Self {
+        let tracker = &runtime.tracker();
+        let (lost, unflushed) = (Shared::new(tracker, false), Shared::new(tracker, false));
+        Self { disks, runtime, lost, unflushed }
+    }
+
+    /// Where guest data is.
+    pub(super) fn data(&self) -> &Arc<dyn Disk> {
+        self.disks.data.as_ref().unwrap_or(&self.disks.file)
+    }
+
+    /// Fails if a flush has failed.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if self.lost.get() { Err(Error::BarrierLost) } else { Ok(()) }
+    }
+
+    /// Something was written that the next guest flush has to cover.
+    pub(super) fn wrote(&self) {
+        self.unflushed.add(0..1, |unflushed| *unflushed = true);
+    }
+
+    /// Whether there is something to cover, from now on to be noted anew.
+    pub(super) fn take_unflushed(&self) -> bool {
+        self.unflushed.write(|unflushed| std::mem::replace(unflushed, false))
+    }
+
+    /// Makes completed writes durable, those of guest data first.
+    pub(super) async fn flush_all(&self) -> Result<(), Error> {
+        if let Some(data) = &self.disks.data {
+            self.flush(&**data, "flush data file").await?;
+        }
+        self.flush_file().await
+    }
+
+    /// Makes completed writes of metadata durable.
+    pub(super) async fn flush_file(&self) -> Result<(), Error> {
+        self.flush(&*self.disks.file, "flush image file").await
+    }
+
+    async fn flush(&self, disk: &dyn Disk, doing: &'static str) -> Result<(), Error> {
+        self.check()?;
+        if let Err(error) = disk.flush().await {
+            if !self.lost.write(|lost| std::mem::replace(lost, true)) {
+                self.runtime.event(events::BARRIER_LOST);
+            }
+            return Err(Error::disk(doing, error));
+        }
+        Ok(())
+    }
+
+    /// Submits a write of metadata.
+    pub(super) fn start_write(&self, offset: u64, bytes: Vec<u8>) -> IoFuture<()> {
+        self.disks.file.write(offset, bytes, WriteFlags::NONE)
+    }
+}
+
+/// Reads a range of a disk.
+pub(super) async fn read(
+    disk: &dyn Disk,
+    doing: &'static str,
+    range: ByteRange,
+) -> Result<Vec<u8>, Error> {
+    let len = usize::try_from(range.len).map_err(|_| Error::InvalidArgument {
+        what: "length",
+        rule: "fits in memory",
+        found: range.len.to_string(),
+    })?;
+    let bytes = disk.read(range.offset, len).await.map_err(|error| Error::disk(doing, error))?;
+    assert_eq!(bytes.len(), len, "a disk returns what was asked for");
+    Ok(bytes)
+}
+
+/// Waits for submitted requests, **all** of them also after an error: whoever goes on afterwards
+/// may rely on none being in flight. Returns the first error.
+pub(super) async fn all(doing: &'static str, requests: Vec<IoFuture<()>>) -> Result<(), Error> {
+    let mut result = Ok(());
+    for request in requests {
+        let ended = request.await.map_err(|error| Error::disk(doing, error));
+        result = result.and(ended);
+    }
+    result
+}

@@ -1,0 +1,106 @@
+//! Changing L2 entries, in tables that may be changed.
+//!
+//! Ordering: a change is in memory only, until the commit writes it ([`super::commit`]), after what
+//! it points to. So it is made when the data that it makes visible has been written, and the next
+//! flush covers that data.
+
+use super::allocate::clusters_of;
+use super::disks::read;
+use super::events;
+use super::image::Image;
+use super::l2::{L1Entry, L2Entry};
+use super::owners::Owner;
+use super::planted::Bug;
+use super::space::Taken;
+use crate::error::Error;
+use crate::sync::LockMode;
+use crate::units::ByteRange;
+
+impl Image {
+    /// Makes sure that the L2 table with this index exists and that no snapshot shares it.
+    pub(super) async fn own_l2_table(&self, index: u64) -> Result<(), Error> {
+        if self.l2_is_own(index)? {
+            return Ok(());
+        }
+        let range = ByteRange::new(index, 1);
+        let key = self.table_locks.new_key();
+        let _lock = self.table_locks.lock(key, range, LockMode::Exclusive).await;
+        if self.l2_is_own(index)? {
+            return Ok(());
+        }
+        let old = self.l2_table(index)?;
+        let bytes = match old {
+            Some(old) => self.read_table(old).await?,
+            None => vec![0; usize::try_from(self.cluster_len()).expect("at most 2 MiB")],
+        };
+        let releases_first = self.planted().has(Bug::RelocateReleaseBeforeAcquire);
+        if let (Some(old), true) = (old, releases_first) {
+            self.free_range(ByteRange::new(old, self.cluster_len()));
+        }
+        if let (Some(old), true) = (old, self.planted().has(Bug::L2CowFreeBeforeSwitch)) {
+            self.allocating().await.lower(old / self.cluster_len(), 1).await?;
+        }
+        let taken = self.allocating().await.take_exactly(1, Owner::L2Table).await?;
+        let table = taken.first * self.cluster_len();
+        if !(taken.fresh && old.is_none()) {
+            // Nothing points to the new table: the commit will make it durable before the L1 entry.
+            let written = self.barrier.start_write(table, bytes).await;
+            if let Err(error) = written {
+                self.give_back_metadata(taken).await;
+                return Err(Error::disk("write new L2 table", error));
+            }
+        }
+        self.l1.set(index, L1Entry::new(table, true), true);
+        match old {
+            None => self.event(events::L2_ALLOCATED),
+            Some(old) => {
+                if !releases_first && !self.planted().has(Bug::L2CowFreeBeforeSwitch) {
+                    self.free_range(ByteRange::new(old, self.cluster_len()));
+                }
+                self.event(events::L2_COPIED);
+            }
+        }
+        Ok(())
+    }
+
+    fn l2_is_own(&self, index: u64) -> Result<bool, Error> {
+        let entry = self.l1.get(index);
+        Ok(self.check_l1_entry(entry, index)?.is_some() && entry.is_copied())
+    }
+
+    /// All of an L2 table, as it is in memory.
+    async fn read_table(&self, table: u64) -> Result<Vec<u8>, Error> {
+        // No snapshot's table has changed slices, so that the medium has all of it.
+        read(&*self.barrier.disks.file, "read L2 table", ByteRange::new(table, self.cluster_len()))
+            .await
+    }
+
+    /// Changes the entry of a guest cluster, whose table is this image's own.
+    pub(super) async fn set_entry(&self, guest_cluster: u64, entry: L2Entry) -> Result<(), Error> {
+        let bytes = self.format.bytes(entry);
+        loop {
+            let table = self.l2_table(guest_cluster / self.table_entries())?;
+            let place = self.entry_place(table.expect("the table exists"), guest_cluster);
+            let changed = self.tables.try_change(place, |old| old.copy_from_slice(&bytes));
+            if changed.is_some() {
+                return Ok(());
+            }
+            self.tables.load_for(place).await?;
+        }
+    }
+
+    /// Notes that one reference to each cluster that these bytes of the file lie in is gone.
+    pub(super) fn free_range(&self, range: ByteRange) {
+        let clusters = clusters_of(range, self.cluster_len());
+        self.frees.add(0..1, |frees| clusters.for_each(|cluster| frees.push(cluster)));
+    }
+
+    /// Gives back clusters that were taken for metadata and never linked.
+    pub(super) async fn give_back_metadata(&self, taken: Taken) {
+        let clusters = taken.first..taken.first + taken.count;
+        self.owners.write_part(clusters.clone(), |owners| {
+            clusters.for_each(|cluster| owners.remove(cluster));
+        });
+        self.give_back(taken).await;
+    }
+}

@@ -1,0 +1,152 @@
+//! Changes of many sectors at once that are durable when they complete: snapshots, going back to one,
+//! deleting one, and new sizes.
+//!
+//! A copy is a read of its source and a write to its target: until it ends, each sector of the target
+//! may be what it was or anything that the read may see. What the sectors of a copy have in common
+//! (that there are all or none) is not judged.
+
+use std::ops::Range;
+
+use super::{End, Moment, Puts, ReadInFlight, SectorModel, Value};
+
+/// A copy that was submitted and has not ended.
+#[derive(Debug)]
+#[must_use = "the model keeps what a copy in flight may see until it ends"]
+pub struct CopyInFlight {
+    read: ReadInFlight,
+}
+
+/// Where a copy in flight comes from and goes to.
+#[derive(Debug, Clone)]
+pub(super) struct Copied {
+    from: Range<u64>,
+    to: u64,
+    serial: u64,
+}
+
+impl Copied {
+    fn target(&self, sector: u64) -> u64 {
+        self.to + (sector - self.from.start)
+    }
+
+    fn targets(&self) -> Range<u64> {
+        self.to..self.target(self.from.end)
+    }
+}
+
+impl SectorModel {
+    /// There is nothing in `sectors` from the beginning.
+    pub fn start_without(&mut self, sectors: Range<u64>) {
+        self.step();
+        for sector in sectors {
+            self.change(sector, 0, Puts::OneOf(vec![Value::Nothing]), true);
+            self.end_change(sector, 0, End::Success);
+        }
+    }
+
+    /// A copy of the sectors `from` to those from `to` on is submitted.
+    pub fn submit_copy(&mut self, serial: u64, from: Range<u64>, to: u64) -> CopyInFlight {
+        let read = self.submit_read(serial, from.clone());
+        self.step();
+        for sector in from.clone() {
+            let puts = Puts::OneOf(self.seen_by(sector, &read));
+            self.change(to + (sector - from.start), serial, puts, true);
+        }
+        self.copies.insert(read.submitted, Copied { from, to, serial });
+        CopyInFlight { read }
+    }
+
+    /// A copy ends. If it has succeeded there was something to copy.
+    ///
+    /// # Panics
+    /// If it is a copy of another model.
+    pub fn end_copy(&mut self, copy: CopyInFlight, end: End) {
+        let CopyInFlight { read } = copy;
+        let copied = self.copies.remove(&read.submitted).expect("a copy in flight of this model");
+        self.step();
+        for target in copied.targets() {
+            if end == End::Success
+                && let Puts::OneOf(values) = &mut self.write_mut(target, copied.serial).puts
+                && values.iter().any(|value| *value != Value::Nothing)
+            {
+                values.retain(|value| *value != Value::Nothing);
+            }
+            self.end_change(target, copied.serial, end);
+        }
+        self.lasting(copied.targets(), end);
+        self.end_read(read);
+    }
+
+    /// Sectors go away: what is seen of them until `serial` ends is what they were, or nothing.
+    pub fn submit_removal(&mut self, sectors: Range<u64>, serial: u64) {
+        self.step();
+        let nothing = Puts::OneOf(vec![Value::Nothing]);
+        sectors.for_each(|sector| self.change(sector, serial, nothing.clone(), true));
+    }
+
+    /// The removal `serial` of `sectors` ends.
+    pub fn end_removal(&mut self, sectors: Range<u64>, serial: u64, end: End) {
+        self.step();
+        sectors.clone().for_each(|sector| self.end_change(sector, serial, end));
+        self.lasting(sectors, end);
+    }
+
+    /// Of `sectors`, those before `len` are to stay or to become zeros, the others to go. Until it
+    /// ends these may be zeros, too.
+    pub fn submit_resize(&mut self, sectors: Range<u64>, len: u64, serial: u64) {
+        self.step();
+        for sector in sectors {
+            let puts = if sector < len {
+                self.kept_or_zeros(sector)
+            } else {
+                vec![Value::Zeros, Value::Nothing]
+            };
+            self.change(sector, serial, Puts::OneOf(puts), true);
+        }
+    }
+
+    /// The resize `serial` ends.
+    pub fn end_resize(&mut self, sectors: Range<u64>, len: u64, serial: u64, end: End) {
+        self.step();
+        for sector in sectors.clone() {
+            if end == End::Success && sector >= len {
+                self.write_mut(sector, serial).puts = Puts::OneOf(vec![Value::Nothing]);
+            }
+            self.end_change(sector, serial, end);
+        }
+        self.lasting(sectors, end);
+    }
+
+    /// What a sector reads as once it is there for certain.
+    fn kept_or_zeros(&self, sector: u64) -> Vec<Value> {
+        let there = |value| if value == Value::Nothing { Value::Zeros } else { value };
+        self.readable_now(sector).into_iter().map(there).collect()
+    }
+
+    fn lasting(&mut self, sectors: Range<u64>, end: End) {
+        if end == End::Success {
+            // A later flush lets what is superseded be forgotten.
+            self.uncovered.push_back((self.now, sectors));
+        }
+    }
+
+    /// What a copy may have seen in a sector of its source.
+    fn seen_by(&self, sector: u64, read: &ReadInFlight) -> Vec<Value> {
+        let of = |value| if value == Value::Initial { Value::InitialOf(sector) } else { value };
+        self.readable(sector, read).into_iter().map(of).collect()
+    }
+
+    /// What `sector` holds has changed: so may what copies in flight see.
+    pub(super) fn copy_again(&mut self, sector: u64) {
+        let copies = self.copies.iter().filter(|(_, copied)| copied.from.contains(&sector));
+        let copies: Vec<(Moment, Copied)> =
+            copies.map(|(&submitted, copied)| (submitted, copied.clone())).collect();
+        for (submitted, copied) in copies {
+            let seen = self.seen_by(sector, &ReadInFlight { submitted });
+            let target = copied.target(sector);
+            self.write_mut(target, copied.serial).puts = Puts::OneOf(seen);
+            self.update_key(target);
+            self.leave(target);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! An opened image as a device.
+
+use plugpull_engine::qcow2::Qcow2;
+use plugpull_engine::{ByteRange, Error, SECTOR};
+
+use crate::oracle::View;
+use crate::oracle::stamp::Origin;
+use crate::system::{BoxFuture, Device};
+use crate::workload::SnapshotName;
+
+pub(super) struct Qcow2Device {
+    image: Qcow2,
+}
+
+impl Qcow2Device {
+    pub(super) fn new(image: Qcow2) -> Self {
+        Self { image }
+    }
+}
+
+impl Device for Qcow2Device {
+    fn read(&self, range: ByteRange) -> BoxFuture<Result<Vec<u8>, Error>> {
+        let image = self.image.clone();
+        Box::pin(async move { image.read(range).await })
+    }
+
+    fn read_back(&self, range: ByteRange) -> BoxFuture<Result<Vec<u8>, Error>> {
+        let image = self.image.clone();
+        let (view, offset) = View::of(range.offset);
+        Box::pin(async move { read_view(&image, view, ByteRange::new(offset, range.len)).await })
+    }
+
+    fn write(&self, offset: u64, data: Vec<u8>) -> BoxFuture<Result<(), Error>> {
+        Box::pin(self.image.write(offset, data))
+    }
+
+    fn flush(&self) -> BoxFuture<Result<(), Error>> {
+        Box::pin(self.image.flush())
+    }
+
+    fn close(&self) -> BoxFuture<Result<(), Error>> {
+        Box::pin(self.image.close())
+    }
+
+    fn discard(&self, range: ByteRange) -> BoxFuture<Result<(), Error>> {
+        Box::pin(self.image.discard(range))
+    }
+
+    fn write_zeroes(&self, range: ByteRange, unmap: bool) -> BoxFuture<Result<(), Error>> {
+        Box::pin(self.image.write_zeroes(range, unmap))
+    }
+
+    fn write_compressed(&self, offset: u64, data: Vec<u8>) -> BoxFuture<Result<(), Error>> {
+        Box::pin(self.image.write_compressed(offset, data))
+    }
+
+    fn snapshot(&self, name: SnapshotName) -> BoxFuture<Result<(), Error>> {
+        let image = self.image.clone();
+        Box::pin(async move { image.create_snapshot(&name.to_string()).await.map(drop) })
+    }
+
+    fn apply(&self, name: SnapshotName) -> BoxFuture<Result<(), Error>> {
+        let image = self.image.clone();
+        Box::pin(async move { image.apply_snapshot(&name.to_string()).await })
+    }
+
+    fn delete_snapshot(&self, name: SnapshotName) -> BoxFuture<Result<(), Error>> {
+        let image = self.image.clone();
+        Box::pin(async move { image.delete_snapshot(&name.to_string()).await })
+    }
+
+    fn resize(&self, len: u64) -> BoxFuture<Result<(), Error>> {
+        Box::pin(self.image.resize(len))
+    }
+}
+
+/// A range of a view, with nothing where the view ends before it or is not there.
+async fn read_view(image: &Qcow2, view: View, range: ByteRange) -> Result<Vec<u8>, Error> {
+    let mut bytes = match view {
+        View::Active => {
+            let there = range.intersection(ByteRange::new(0, image.virtual_size()));
+            if there.is_empty() { Vec::new() } else { image.read(there).await? }
+        }
+        View::Snapshot(name) => {
+            let name = name.to_string();
+            let snapshot = image.snapshots().into_iter().find(|snapshot| snapshot.name == name);
+            let size = snapshot.map_or(0, |snapshot| {
+                snapshot.virtual_size.unwrap_or_else(|| image.virtual_size())
+            });
+            let there = range.intersection(ByteRange::new(0, size));
+            if there.is_empty() { Vec::new() } else { image.read_snapshot(&name, there).await? }
+        }
+    };
+    let end = range.offset + bytes.len() as u64;
+    for sector in ByteRange::between(end, range.end()).units(SECTOR) {
+        bytes.extend(Origin::Nothing { sector }.content());
+    }
+    Ok(bytes)
+}

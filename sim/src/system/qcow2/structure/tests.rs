@@ -1,0 +1,252 @@
+//! Hand-made images, sound and broken in one place, and images that qemu has made.
+
+use plugpull_engine::ByteRange;
+
+use super::*;
+use crate::disk::Image;
+use crate::system::qcow2::Held;
+
+/// Small clusters, so that every structure is small.
+const CLUSTER: u64 = 512;
+
+/// Where the structures of [`sound`] are, in host clusters.
+const REFCOUNT_TABLE: u64 = 1;
+const REFCOUNT_BLOCK: u64 = 2;
+const L1: u64 = 3;
+const L2: u64 = 4;
+const DATA: u64 = 5;
+const SHARED: u64 = 6;
+const COMPRESSED: u64 = 7;
+const SNAPSHOTS: u64 = 8;
+const SNAPSHOT_L1: u64 = 9;
+const SNAPSHOT_L2: u64 = 10;
+const CLUSTERS: u64 = 11;
+
+fn put(image: &mut Image, offset: u64, number: u64, len: usize) {
+    image.write(offset, &number.to_be_bytes()[8 - len..]);
+}
+
+/// Version 3 with refcounts of 16 bits: guest cluster 0 is at [`DATA`], 1 at [`SHARED`] and the same
+/// in the snapshot `s1`, 2 and 3 are compressed in [`COMPRESSED`].
+fn sound() -> Image {
+    let mut image = Image::zeroed(CLUSTERS * CLUSTER);
+    for (at, number, len) in [
+        (0, 0x5146_49fb, 4),
+        (4, 3, 4),
+        (20, 9, 4),
+        (24, 64 * CLUSTER, 8),
+        (36, 1, 4),
+        (40, L1 * CLUSTER, 8),
+        (48, REFCOUNT_TABLE * CLUSTER, 8),
+        (56, 1, 4),
+        (60, 1, 4),
+        (64, SNAPSHOTS * CLUSTER, 8),
+        (96, 4, 4),
+        (100, 104, 4),
+    ] {
+        put(&mut image, at, number, len);
+    }
+    put(&mut image, REFCOUNT_TABLE * CLUSTER, REFCOUNT_BLOCK * CLUSTER, 8);
+    for host in 0..CLUSTERS {
+        let refcount = if host == SHARED || host == COMPRESSED { 2 } else { 1 };
+        put(&mut image, REFCOUNT_BLOCK * CLUSTER + 2 * host, refcount, 2);
+    }
+    let copied = 1 << 63;
+    put(&mut image, L1 * CLUSTER, copied | L2 * CLUSTER, 8);
+    put(&mut image, L2 * CLUSTER, copied | DATA * CLUSTER, 8);
+    put(&mut image, L2 * CLUSTER + 8, SHARED * CLUSTER, 8);
+    put(&mut image, L2 * CLUSTER + 16, 1 << 62 | COMPRESSED * CLUSTER, 8);
+    put(&mut image, L2 * CLUSTER + 24, 1 << 62 | (COMPRESSED * CLUSTER + 100), 8);
+    let entry = SNAPSHOTS * CLUSTER;
+    put(&mut image, entry, SNAPSHOT_L1 * CLUSTER, 8);
+    put(&mut image, entry + 8, 1, 4);
+    put(&mut image, entry + 12, 1, 2);
+    put(&mut image, entry + 14, 2, 2);
+    put(&mut image, entry + 36, 16, 4);
+    image.write(entry + 56, b"1s1");
+    put(&mut image, SNAPSHOT_L1 * CLUSTER, SNAPSHOT_L2 * CLUSTER, 8);
+    put(&mut image, SNAPSHOT_L2 * CLUSTER + 8, SHARED * CLUSTER, 8);
+    image
+}
+
+fn findings(image: &Image) -> Vec<(Invariant, String)> {
+    let images = [image.clone()];
+    let disks = &mut Held(&images);
+    let asked = questions(&[0], 1).into_iter();
+    asked.filter_map(|question| ask(disks, question)).map(|f| (f.invariant, f.message)).collect()
+}
+
+fn exactly(image: &Image) -> Option<Invariant> {
+    exact(&mut Held(&[image.clone()])).map(|finding| finding.invariant)
+}
+
+#[test]
+fn a_sound_image_breaks_nothing() {
+    assert_eq!(findings(&sound()), []);
+    assert_eq!(exactly(&sound()), None);
+}
+
+#[test]
+fn what_is_broken_is_named() {
+    let check = |offset: u64, bytes: &[u8], invariant: Invariant, message: &str| {
+        let mut image = sound();
+        image.write(offset, bytes);
+        let found = findings(&image);
+        let expected = (invariant, message.to_owned());
+        assert!(found.contains(&expected), "{offset}: expected {expected:?}, found {found:?}");
+    };
+    let refcount = |host: u64| REFCOUNT_BLOCK * CLUSTER + 2 * host + 1;
+    let refers = |host, refcount, count, owners| {
+        format!(
+            "host cluster {host} has refcount {refcount} and at least {count} references: {owners}"
+        )
+    };
+    let low = Invariant::QRef;
+    check(refcount(DATA), &[0], low, &refers(DATA, 0, 1, "guest cluster 0"));
+    let twice = "guest cluster 1, guest cluster 1";
+    check(refcount(SHARED), &[1], low, &refers(SHARED, 1, 2, twice));
+    let compressed = "compressed guest cluster 2, compressed guest cluster 3";
+    check(refcount(COMPRESSED), &[1], low, &refers(COMPRESSED, 1, 2, compressed));
+    check(refcount(0), &[0], low, &refers(0, 0, 1, "the header"));
+    check(refcount(L1), &[0], low, &refers(L1, 0, 1, "the L1 table"));
+    check(refcount(L2), &[0], low, &refers(L2, 0, 1, "L2 table 0"));
+    check(refcount(SNAPSHOTS), &[0], low, &refers(SNAPSHOTS, 0, 1, "the snapshot table"));
+    let table = "the L1 table of snapshot s1";
+    check(refcount(SNAPSHOT_L1), &[0], low, &refers(SNAPSHOT_L1, 0, 1, table));
+    check(
+        refcount(REFCOUNT_BLOCK),
+        &[0],
+        Invariant::QReftab,
+        "refcount block 0, host cluster 2, has refcount 0",
+    );
+    check(
+        L2 * CLUSTER + 8,
+        &[0x80],
+        Invariant::QCopied,
+        "the entry of guest cluster 1 says that host cluster 6 has refcount 1, it has 2",
+    );
+    check(
+        L2 * CLUSTER + 16,
+        &[0xc0],
+        Invariant::QCopied,
+        "guest cluster 2 is compressed and marked as copied",
+    );
+    check(
+        REFCOUNT_TABLE * CLUSTER + 15,
+        &[1],
+        Invariant::QReftab,
+        "refcount block 1 is at 1, in a file of 5632 bytes",
+    );
+    let mut again = [0; 8];
+    again[6] = 4;
+    check(
+        REFCOUNT_TABLE * CLUSTER + 8,
+        &again,
+        Invariant::QReftab,
+        "refcount blocks 0 and 1 are both at 1024",
+    );
+    check(
+        L1 * CLUSTER + 6,
+        &[0x40],
+        Invariant::QReftab,
+        "L2 table 0 is at 16384, in a file of 5632 bytes",
+    );
+    check(
+        40,
+        &[0, 1],
+        Invariant::QReftab,
+        "the L1 table is 8 bytes at 281474976712192, in a file of 5632 bytes",
+    );
+    check(
+        L2 * CLUSTER + 6,
+        &[(SHARED << 1) as u8],
+        Invariant::QAlias,
+        "host cluster 6 belongs to guest cluster 0 and to guest cluster 1",
+    );
+    check(
+        L2 * CLUSTER + 6,
+        &[(L1 << 1) as u8],
+        Invariant::QAlias,
+        "host cluster 3 belongs to guest cluster 0 and to the L1 table",
+    );
+    check(
+        L2 * CLUSTER + 6,
+        &[(L2 << 1) as u8],
+        Invariant::QAlias,
+        "host cluster 4 belongs to L2 table 0 and to guest cluster 0",
+    );
+    check(
+        46,
+        &[(REFCOUNT_BLOCK << 1) as u8],
+        Invariant::QAlias,
+        "host cluster 2 belongs to the L1 table and to refcount block 0",
+    );
+}
+
+#[test]
+fn a_dirty_image_may_have_refcounts_that_are_too_low() {
+    let mut image = sound();
+    image.write(REFCOUNT_BLOCK * CLUSTER + 2 * DATA + 1, &[0]);
+    image.write(79, &[1]);
+    assert_eq!(findings(&image), []);
+}
+
+#[test]
+fn leaks_are_found_after_a_close() {
+    let mut image = sound();
+    image.write(REFCOUNT_BLOCK * CLUSTER + 2 * DATA + 1, &[2]);
+    assert_eq!(exactly(&image), Some(Invariant::QExact));
+    let mut image = sound();
+    image.write(REFCOUNT_BLOCK * CLUSTER + 2 * CLUSTERS + 1, &[1]);
+    assert_eq!(exactly(&image), Some(Invariant::QExact));
+    let mut image = sound();
+    image.write(L2 * CLUSTER, &[0]);
+    assert_eq!(exactly(&image), Some(Invariant::QCopied));
+}
+
+#[test]
+fn slices_that_share_are_found() {
+    // 64 entries are one slice, and one table here.
+    let mut image = sound();
+    put(&mut image, 36, 2, 4);
+    put(&mut image, L1 * CLUSTER + 8, SNAPSHOT_L2 * CLUSTER, 8);
+    let images = [image];
+    let found = ask(&mut Held(&images), Question::Apart(0, 1)).map(|f| (f.invariant, f.message));
+    let message = "host cluster 10 belongs to L2 table 0 and to L2 table 1";
+    assert_eq!(found, Some((Invariant::QAlias, message.to_owned())));
+}
+
+#[test]
+fn refcounts_of_every_width_are_read() {
+    for order in 0..=6_u32 {
+        let bits = 1_u64 << order;
+        let mut image = sound();
+        put(&mut image, 96, order.into(), 4);
+        image.write(REFCOUNT_BLOCK * CLUSTER, &[0; 512]);
+        let most = if bits == 1 { 1 } else { 2 };
+        let index = 3;
+        let at = REFCOUNT_BLOCK * CLUSTER + index * bits / 8;
+        match bits {
+            1..8 => image.write(at, &[u8::try_from(most << (index * bits % 8)).unwrap()]),
+            _ => put(&mut image, at, most, usize::try_from(bits / 8).unwrap()),
+        }
+        let images = [image];
+        let mut disks = Held(&images);
+        let mut bytes = Bytes::new(&mut disks);
+        let layout = Layout::read(&mut bytes).unwrap();
+        let refcounts: Vec<u64> = (2..5).map(|host| layout.refcount(&mut bytes, host)).collect();
+        assert_eq!(refcounts, [0, most, 0], "{bits} bits");
+    }
+}
+
+/// What a whole image breaks, with all its slices.
+fn broken(image: Image, size: u64) -> Vec<String> {
+    let images = [image];
+    let disks = &mut Held(&images);
+    let (slice_len, _) = slice_and_cluster_len(disks).expect("an image");
+    let slices: Vec<u64> = ByteRange::new(0, size).units(slice_len).collect();
+    let asked = questions(&slices, 2).into_iter();
+    let mut found: Vec<_> = asked.filter_map(|question| ask(disks, question)).collect();
+    found.extend(exact(disks));
+    found.into_iter().map(|f| format!("{}: {}", f.invariant, f.message)).collect()
+}
