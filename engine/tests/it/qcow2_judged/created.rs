@@ -76,7 +76,7 @@ fn judge(case: &Case) -> Result<(), String> {
         say(folder, &format!("qemu-img check -q -f qcow2 {IMAGE}"))?;
     }
     let other = folder.join(IMAGE);
-    let line = format!("qemu-img compare -s -f qcow2 -F qcow2 {IMAGE} {}", other.display());
+    let line = format!("qemu-img compare -f qcow2 -F qcow2 {IMAGE} {}", other.display());
     say(&twin.folder, &line).map(drop)
 }
 

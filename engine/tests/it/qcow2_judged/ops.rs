@@ -97,9 +97,11 @@ impl Op {
     }
 }
 
-/// QEMU does not resize images of version 2 that have snapshots, nor let them grow over a base.
+/// QEMU does not resize images of version 2 that have snapshots, nor let them grow over a base; our
+/// engine does not resize images with a data file.
 fn can_resize(case: &Case, model: &Model) -> bool {
-    case.version >= 3 || (model.snapshots.is_empty() && case.base_len.is_none())
+    let by_qemu = case.version >= 3 || (model.snapshots.is_empty() && case.base_len.is_none());
+    by_qemu && case.data_file.is_none()
 }
 
 /// A range of sectors; often it is, or nearly is, whole clusters.
