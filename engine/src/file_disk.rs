@@ -5,12 +5,16 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::Path;
 #[expect(clippy::disallowed_types, reason = "a disk's own: its length is told by Disk::len")]
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use rustix::io::Errno;
+
 use crate::disk::{Disk, DiskError, DiskErrorKind, DiskProperties, IoFuture, WriteFlags};
+use crate::units::ByteRange;
 
 /// Bytes zeroed by one write when a range is discarded.
 const ZERO_PIECE_LEN: u64 = 64 * 1024;
@@ -44,6 +48,13 @@ pub enum FileMode {
     CreateOrTruncate,
 }
 
+/// Which file it is, whatever it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
 /// A file as a disk.
 #[derive(Debug)]
 pub struct FileDisk {
@@ -51,6 +62,7 @@ pub struct FileDisk {
     /// The length as requests see it. Only this program is expected to change it.
     #[expect(clippy::disallowed_types, reason = "a disk's own: its length is told by Disk::len")]
     len: AtomicU64,
+    identity: FileIdentity,
     is_device: bool,
     writable: bool,
 }
@@ -81,7 +93,9 @@ impl FileDisk {
             return Err(special());
         }
         let file = options.open(path).map_err(named)?;
-        let kind = file.metadata().map_err(named)?.file_type();
+        let metadata = file.metadata().map_err(named)?;
+        let kind = metadata.file_type();
+        let identity = FileIdentity { device: metadata.dev(), inode: metadata.ino() };
         let is_device = kind.is_block_device();
         if !kind.is_file() && !is_device {
             return Err(special());
@@ -91,7 +105,42 @@ impl FileDisk {
             reason = "a disk's own: its length is told by Disk::len"
         )]
         let len = AtomicU64::new(length(&file).map_err(named)?);
-        Ok(Self { file, len, is_device, writable })
+        Ok(Self { file, len, identity, is_device, writable })
+    }
+
+    /// Which file this is: two names of one file, also by links, have the same identity.
+    #[must_use]
+    pub fn identity(&self) -> FileIdentity {
+        self.identity
+    }
+
+    /// Whether it is a block device, which has no holes.
+    #[must_use]
+    pub fn is_device(&self) -> bool {
+        self.is_device
+    }
+
+    /// The first stretch of `range` that may hold anything but zeros, as far as the host knows;
+    /// none if there is none. What it leaves out are holes.
+    ///
+    /// # Errors
+    /// What the host answers.
+    pub fn first_data(&self, range: ByteRange) -> Result<Option<ByteRange>, DiskError> {
+        let range = range.intersection(ByteRange::new(0, self.len()));
+        if range.is_empty() {
+            return Ok(None);
+        }
+        let start = match seek(&self.file, SeekFrom::Data(range.offset)) {
+            Ok(start) => start,
+            // From here on there is nothing but a hole.
+            Err(Errno::NXIO) => return Ok(None),
+            // The host does not know.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some(range)),
+            Err(error) => return Err(failed(&error.into())),
+        };
+        let end = seek(&self.file, SeekFrom::Hole(start)).unwrap_or(range.end());
+        let data = ByteRange::between(start, end).intersection(range);
+        Ok((!data.is_empty()).then_some(data))
     }
 
     fn read_now(&self, offset: u64, len: usize) -> Result<Vec<u8>, DiskError> {
@@ -130,7 +179,15 @@ impl FileDisk {
 
     fn discard_now(&self, offset: u64, len: u64) -> Result<(), DiskError> {
         self.check_writable(offset, len)?;
-        // What a discarded range reads as is up to the disk; zeros leave no old data behind.
+        if len == 0 {
+            return Ok(());
+        }
+        // What a discarded range reads as is up to the disk; zeros leave no old data behind, and a
+        // hole takes no room.
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        if fallocate(&self.file, hole, offset, len).is_ok() {
+            return Ok(());
+        }
         let end = offset + len;
         let mut at = offset;
         while at < end {
@@ -282,6 +339,25 @@ mod tests {
         assert_eq!(now(disk.flush()), Ok(()));
         assert_eq!(now(disk.read(0, 1024)), Ok(vec![5; 1024]));
         assert!(!disk.properties().writable);
+    }
+
+    #[test]
+    fn holes_are_no_data() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = FileDisk::open(&folder.path().join("disk"), FileMode::CreateNew).unwrap();
+        let all = ByteRange::new(0, 1 << 20);
+        assert_eq!(disk.first_data(all), Ok(None));
+        now(disk.resize(all.len)).unwrap();
+        now(disk.write(512 << 10, vec![1; 64 << 10], WriteFlags::NONE)).unwrap();
+        let written = ByteRange::new(512 << 10, 64 << 10);
+        // A file system without holes may call everything data.
+        let found = disk.first_data(all).unwrap().unwrap();
+        assert!(found.contains(written), "{found}");
+        let inner = ByteRange::new(520 << 10, 4 << 10);
+        assert_eq!(disk.first_data(inner), Ok(Some(inner)));
+        now(disk.discard(written.offset, written.len)).unwrap();
+        assert_eq!(now(disk.read(written.offset, 64 << 10)), Ok(vec![0; 64 << 10]));
+        assert_eq!(disk.len(), all.len);
     }
 
     #[test]

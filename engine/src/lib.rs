@@ -9,6 +9,7 @@ pub mod disk;
 pub mod error;
 pub mod file_disk;
 pub mod fvd;
+pub mod guest_disk;
 mod planted;
 pub mod qcow2;
 pub mod resolver;

@@ -8,7 +8,8 @@ use plugpull_engine::LocalRuntime;
 use plugpull_engine::file_disk::shown;
 
 use super::copy::{first_data, first_difference};
-use super::open::{Format, Source};
+use super::format::Format;
+use super::open::Source;
 use super::resolver::{Consent, Instead};
 use crate::failure::Failure;
 use crate::output;

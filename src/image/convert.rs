@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use plugpull_engine::Access;
-use plugpull_engine::LocalRuntime;
-use plugpull_engine::fvd::create::create;
+use plugpull_engine::{Access, Disk, LocalRuntime, fvd, qcow2};
 
 use super::copy::copy;
-use super::create_options::Layout;
 use super::error::{disk_error, image_error};
-use super::guest::Guest;
+use super::format::Format;
+use super::guest::{Guest, Image};
+use super::layout::{Layout, only_for};
 use super::new_file::NewFile;
-use super::open::{Format, Source, open_fvd};
+use super::open::Source;
 use super::resolver::{Consent, Files, Instead};
 use crate::failure::Failure;
 
@@ -24,6 +23,9 @@ pub(crate) struct Args {
     /// Its format
     #[arg(short = 'O', long, default_value = "raw")]
     output_format: Format,
+    /// Compress clusters that become smaller (qcow2)
+    #[arg(short, long)]
+    compress: bool,
     /// Replace a file that exists
     #[arg(long)]
     force: bool,
@@ -36,44 +38,43 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(args: Args, runtime: &LocalRuntime) -> Result<u8, Failure> {
-    if let (Format::Raw, Some(option)) = (args.output_format, args.layout.only_fvd()) {
-        return Err(Failure::input(format!("{option} is for FVD images; add -O fvd")));
+    args.layout.must_fit(args.output_format, "-O")?;
+    if args.compress && args.output_format != Format::Qcow2 {
+        return Err(only_for("--compress", Format::Qcow2, "-O"));
     }
     let source = args.source.open(Access::ReadOnly, &args.consent, &args.instead, runtime).await?;
     let new = NewFile::start(&args.target, args.force)?;
-    let target = match args.output_format {
-        Format::Raw => raw_target(&args, &new, source.len()).await?,
-        Format::Fvd => fvd_target(&args, &new, source.len(), runtime).await?,
-    };
-    copy(&source, &target).await?;
+    let target = target(&args, &new, source.len(), runtime).await?;
+    copy(&source, &target, args.compress).await?;
     target.close().await?;
     new.finish()?;
     Ok(0)
 }
 
-async fn raw_target(args: &Args, new: &NewFile, len: u64) -> Result<Guest, Failure> {
-    let disk = new.disk()?;
-    disk.resize(len).await.map_err(|error| disk_error(&args.target, &error))?;
-    Ok(Guest { file: args.target.clone(), disk, fvd: None })
-}
-
-async fn fvd_target(
+/// A new image of `len` bytes, open for writing.
+async fn target(
     args: &Args,
     new: &NewFile,
     len: u64,
     runtime: &LocalRuntime,
 ) -> Result<Guest, Failure> {
+    let failed = |error| image_error(&args.target, &error);
     let disk = new.disk()?;
-    create(&*disk, &args.layout.options(len), None)
-        .await
-        .map_err(|error| image_error(&args.target, &error))?;
-    let files = Files {
-        consent: Consent::default(),
-        instead: Instead::default(),
-        image: args.target.clone(),
-        access: Access::ReadWrite,
-        runtime: runtime.clone(),
-        depth: 0,
-    };
-    open_fvd(&args.target, disk, files).await
+    match args.output_format {
+        Format::Raw => {
+            disk.resize(len).await.map_err(|error| disk_error(&args.target, &error))?;
+        }
+        Format::Fvd => {
+            let options = args.layout.fvd.options(len);
+            fvd::create::create(&disk, &options, None).await.map_err(failed)?;
+        }
+        Format::Qcow2 => {
+            let options = args.layout.qcow2.options(len);
+            qcow2::create::create(&disk, &options).await.map_err(failed)?;
+        }
+    }
+    let chain = vec![disk.identity()];
+    let files = Files::refused(&args.target, chain, Access::ReadWrite, runtime);
+    let (image, disk) = Image::open(disk, args.output_format, files).await.map_err(failed)?;
+    Ok(Guest { file: args.target.clone(), disk, image })
 }

@@ -1,15 +1,11 @@
 //! `plugpull image info`: the header, and no other file.
 
-use std::fmt::Display;
-
 use plugpull_engine::Disk;
 use plugpull_engine::file_disk::FileMode;
-use plugpull_engine::fvd::geometry::Geometry;
-use plugpull_engine::fvd::header::Header;
-use plugpull_engine::fvd::planted::PlantedBugs;
 
-use super::error::image_error;
-use super::open::{Format, Source};
+use super::format::Format;
+use super::open::Source;
+use super::{fvd_info, qcow2_info};
 use crate::failure::Failure;
 use crate::output;
 
@@ -21,59 +17,29 @@ pub(crate) struct Args {
 
 pub(super) async fn run(args: Args) -> Result<u8, Failure> {
     let (disk, format) = args.source.open_file(FileMode::ReadOnly).await?;
-    if format == Format::Raw {
-        row("format", "raw");
-        row("virtual size", disk.len());
-        return Ok(0);
+    match format {
+        Format::Raw => {
+            row("format", "raw");
+            row("virtual size", disk.len());
+        }
+        Format::Fvd => fvd_info::print(&args.source.image, &disk).await?,
+        Format::Qcow2 => qcow2_info::print(&args.source.image, &disk).await?,
     }
-    let failed = |error| image_error(&args.source.image, &error);
-    let header = Header::read(&disk).await.map_err(failed)?;
-    row("format", "fvd 1");
-    describe(&header);
-    let geometry = Geometry::validate(&header, disk.len(), PlantedBugs::NONE).map_err(failed)?;
-    row("data offset", geometry.data_offset);
-    row("file size", disk.len());
     Ok(0)
 }
 
-fn row(name: &str, value: impl Display) {
+/// Prints one fact.
+pub(super) fn row(name: &str, value: impl std::fmt::Display) {
     output::line(&format!("{:18}{value}", format!("{name}:")));
 }
 
-fn yes(flag: bool) -> &'static str {
+/// A flag, for people.
+pub(super) fn yes(flag: bool) -> &'static str {
     if flag { "yes" } else { "no" }
 }
 
-/// Names come from the image: printed quoted, so that they cannot play tricks on a terminal.
-fn describe(header: &Header) {
-    row("virtual size", header.virtual_disk_size);
-    row("closed cleanly", yes(header.is_clean()));
-    if header.compact_image == 1 {
-        row("chunk size", header.chunk_size);
-        row("grow unit", header.storage_grow_unit);
-    }
-    row("journal size", header.journal_size);
-    if header.separate_data() {
-        row("data file", format_args!("{:?}", header.data_file));
-        row("data format", format_name(&header.data_file_fmt));
-    }
-    if !header.base_img.is_empty() {
-        row("base", format_args!("{:?}", header.base_img));
-        row("base format", format_name(&header.base_img_fmt));
-        row("base needed", yes(header.uses_base()));
-        row("base size used", header.base_img_size);
-        row("block size", header.block_size);
-        row("copy on read", yes(header.copy_on_read != 0));
-        row("prefetch", yes(header.prefetch_start_delay > 0));
-        row("zero storage", yes(header.need_zero_init != 0));
-    }
-    let command = String::from_utf8_lossy(&header.add_storage_cmd);
-    let command = command.split('\0').next().unwrap_or_default();
-    if !command.is_empty() {
-        row("storage command", format_args!("{command:?} (never run)"));
-    }
-}
-
-fn format_name(name: &str) -> String {
+/// The name of a format that an image may have given: quoted, so that it cannot play tricks on a
+/// terminal.
+pub(super) fn format_name(name: &str) -> String {
     if name.is_empty() { "none named, so raw".to_owned() } else { format!("{name:?}") }
 }

@@ -1,24 +1,36 @@
 //! `plugpull image`: the engine on real files.
 //!
 //! Trust: a file that the user names is opened, and looked at to find out its format unless that is
-//! said. A file that an image names is opened only with consent, and never looked at. Nothing that
-//! an image says is ever executed.
+//! said. A file that an image names is opened only with consent, and never looked at, except to refuse
+//! a base whose format nobody says and that does not look raw. Nothing that an image says is ever
+//! executed.
 
 mod check;
 mod compare;
 mod convert;
 mod copy;
 mod create;
-mod create_options;
+mod discard;
 mod error;
+mod extent;
+mod format;
+mod fvd_info;
+mod fvd_options;
 mod guest;
 mod info;
+mod layout;
 mod map;
 mod new_file;
 mod open;
+mod progress;
+mod qcow2_info;
+mod qcow2_options;
 mod read;
+mod resize;
 mod resolver;
 mod size;
+mod snapshot;
+mod unopened;
 mod write;
 
 use plugpull_engine::LocalRuntime;
@@ -39,6 +51,15 @@ pub(crate) enum Verb {
     Read(read::Args),
     /// Write to the guest's disk
     Write(write::Args),
+    /// Give up a part of the guest's disk: what it reads as afterwards is up to the format
+    Discard(discard::DiscardArgs),
+    /// Make a part of the guest's disk zero
+    WriteZeroes(discard::ZeroArgs),
+    /// Change the size of the guest's disk
+    Resize(resize::Args),
+    /// List, create, apply and delete the snapshots inside a qcow2 image
+    #[command(subcommand)]
+    Snapshot(snapshot::Verb),
     /// Copy an image into a new one, perhaps of another format
     Convert(convert::Args),
     /// Find the first difference between two images; exit code 1 if there is one
@@ -57,6 +78,10 @@ pub(crate) fn run(verb: Verb) -> Result<u8, Failure> {
             Verb::Map(args) => map::run(args, &runtime).await,
             Verb::Read(args) => read::run(args, &runtime).await,
             Verb::Write(args) => write::run(args, &runtime).await,
+            Verb::Discard(args) => discard::discard(args, &runtime).await,
+            Verb::WriteZeroes(args) => discard::write_zeroes(args, &runtime).await,
+            Verb::Resize(args) => resize::run(args, &runtime).await,
+            Verb::Snapshot(verb) => snapshot::run(verb, &runtime).await,
             Verb::Convert(args) => convert::run(args, &runtime).await,
             Verb::Compare(args) => compare::run(args, &runtime).await,
         }

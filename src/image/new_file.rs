@@ -4,9 +4,7 @@ use std::fs::{File, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use plugpull_engine::Disk;
 use plugpull_engine::file_disk::{FileDisk, FileMode, shown};
 use tempfile::NamedTempFile;
 
@@ -54,10 +52,9 @@ impl NewFile {
     }
 
     /// The file as a disk.
-    pub(super) fn disk(&self) -> Result<Arc<dyn Disk>, Failure> {
-        let disk = FileDisk::open(self.file.path(), FileMode::ReadWrite)
-            .map_err(|error| disk_error(&self.path, &error))?;
-        Ok(Arc::new(disk))
+    pub(super) fn disk(&self) -> Result<FileDisk, Failure> {
+        FileDisk::open(self.file.path(), FileMode::ReadWrite)
+            .map_err(|error| disk_error(&self.path, &error))
     }
 
     /// Gives the file its name, once its content is durable.

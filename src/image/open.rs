@@ -1,28 +1,15 @@
 //! Opening the image that the user names.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
-use plugpull_engine::Access;
-use plugpull_engine::Disk;
-use plugpull_engine::LocalRuntime;
 use plugpull_engine::file_disk::{FileDisk, FileMode};
-use plugpull_engine::fvd::probe::probe;
-use plugpull_engine::fvd::{Fvd, FvdDisk};
+use plugpull_engine::{Access, Disk, LocalRuntime};
 
 use super::error::{disk_error, image_error};
-use super::guest::Guest;
+use super::format::{Format, PROBE_LEN};
+use super::guest::{Guest, Image};
 use super::resolver::{Consent, Files, Instead};
 use crate::failure::Failure;
-
-/// The format of a file.
-#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    /// The guest's bytes as they are
-    Raw,
-    /// FVD, version 1
-    Fvd,
-}
 
 /// The image to work on.
 #[derive(clap::Args, Debug, Clone)]
@@ -42,8 +29,7 @@ impl Source {
         let disk = FileDisk::open(&self.image, mode).map_err(failed)?;
         let format = match self.format {
             Some(format) => format,
-            None if probe(&disk.read(0, 16).await.map_err(failed)?) => Format::Fvd,
-            None => Format::Raw,
+            None => Format::probe(&disk.read(0, PROBE_LEN).await.map_err(failed)?),
         };
         Ok((disk, format))
     }
@@ -56,35 +42,33 @@ impl Source {
         instead: &Instead,
         runtime: &LocalRuntime,
     ) -> Result<Guest, Failure> {
+        let allow = |files: Files| files.with_consent(consent.clone(), instead.clone());
+        self.open_with(access, runtime, allow).await
+    }
+
+    /// Opens the image alone: what else it names is taken to be there, and not opened.
+    pub(super) async fn open_alone(
+        &self,
+        access: Access,
+        runtime: &LocalRuntime,
+    ) -> Result<Guest, Failure> {
+        self.open_with(access, runtime, Files::unopened).await
+    }
+
+    async fn open_with(
+        &self,
+        access: Access,
+        runtime: &LocalRuntime,
+        allow: impl FnOnce(Files) -> Files,
+    ) -> Result<Guest, Failure> {
         let mode = match access {
             Access::ReadOnly => FileMode::ReadOnly,
             Access::ReadWrite => FileMode::ReadWrite,
         };
         let (disk, format) = self.open_file(mode).await?;
-        let disk: Arc<dyn Disk> = Arc::new(disk);
-        if format == Format::Raw {
-            return Ok(Guest { file: self.image.clone(), disk, fvd: None });
-        }
-        let files = Files {
-            consent: consent.clone(),
-            instead: instead.clone(),
-            image: self.image.clone(),
-            access,
-            runtime: runtime.clone(),
-            depth: 0,
-        };
-        open_fvd(&self.image, disk, files).await
+        let files = allow(Files::refused(&self.image, vec![disk.identity()], access, runtime));
+        let opened = Image::open(disk, format, files).await;
+        let (image, disk) = opened.map_err(|error| image_error(&self.image, &error))?;
+        Ok(Guest { file: self.image.clone(), disk, image })
     }
-}
-
-/// The guest of the FVD image on `disk`.
-pub(super) async fn open_fvd(
-    file: &Path,
-    disk: Arc<dyn Disk>,
-    files: Files,
-) -> Result<Guest, Failure> {
-    let fvd =
-        Fvd::open(disk, files.into_options()).await.map_err(|error| image_error(file, &error))?;
-    let disk = Arc::new(FvdDisk::new(fvd.clone()));
-    Ok(Guest { file: file.to_owned(), disk, fvd: Some(fvd) })
 }

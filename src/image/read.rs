@@ -6,7 +6,7 @@ use plugpull_engine::Access;
 use plugpull_engine::ByteRange;
 use plugpull_engine::LocalRuntime;
 
-use super::error::{file_error, io_error};
+use super::error::io_error;
 use super::new_file::NewFile;
 use super::open::Source;
 use super::resolver::{Consent, Instead};
@@ -39,10 +39,7 @@ pub(crate) struct Args {
 pub(super) async fn run(args: Args, runtime: &LocalRuntime) -> Result<u8, Failure> {
     let guest = args.source.open(Access::ReadOnly, &args.consent, &args.instead, runtime).await?;
     let range = ByteRange::new(args.offset, args.len);
-    if range.end() > guest.len() {
-        let message = format!("bytes {range} are not inside the disk of {} bytes", guest.len());
-        return Err(file_error(&guest.file, message));
-    }
+    guest.must_contain(range)?;
     let mut file = match &args.output {
         None => None,
         Some(path) => Some(NewFile::start(path, args.force)?),

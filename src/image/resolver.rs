@@ -1,23 +1,20 @@
 //! Files that an image names: opened only with the user's consent, beside the image, as the format
-//! that the image says, and raw if it says none.
+//! that the image says.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use plugpull_engine::Access;
-use plugpull_engine::LocalRuntime;
-use plugpull_engine::file_disk::{FileDisk, FileMode};
-use plugpull_engine::fvd::planted::PlantedBugs;
-use plugpull_engine::fvd::{Fvd, FvdDisk, OpenOptions};
+use plugpull_engine::file_disk::{FileDisk, FileIdentity, FileMode, shown};
 use plugpull_engine::resolver::{BoxFuture, Resolver, Role};
-use plugpull_engine::{Disk, Error};
+use plugpull_engine::{Access, Disk, Error, LocalRuntime, fvd, qcow2};
 
 use super::error::OPEN_NAMED;
+use super::format::{Format, PROBE_LEN};
+use super::guest::Image;
+use super::unopened::Unopened;
 
-/// How many images may lie on top of each other: an image could name itself as its base.
-const CHAIN_MAX: u32 = 16;
+/// How many images may lie on top of each other.
+const CHAIN_MAX: usize = 16;
 
 /// Which of the files that an image names may be opened.
 #[derive(clap::Args, Debug, Clone, Default)]
@@ -36,6 +33,9 @@ pub(super) struct Instead {
     /// Use this file as the base, whatever name the image has for it
     #[arg(long, value_name = "FILE")]
     pub(super) base: Option<PathBuf>,
+    /// The base's format, whatever the image says
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) base_format: Option<Format>,
     /// Use this file as the data file, whatever name the image has for it
     #[arg(long, value_name = "FILE")]
     pub(super) data: Option<PathBuf>,
@@ -43,18 +43,48 @@ pub(super) struct Instead {
 
 /// Opens what one image names.
 pub(super) struct Files {
-    pub(super) consent: Consent,
-    pub(super) instead: Instead,
+    consent: Consent,
+    instead: Instead,
+    /// Nothing is opened, and nothing refused.
+    unopened: bool,
     /// The image itself.
-    pub(super) image: PathBuf,
+    image: PathBuf,
     /// How the image is opened; its data file is opened the same way, its base for reading.
     pub(super) access: Access,
-    pub(super) runtime: LocalRuntime,
-    /// Images above this one.
-    pub(super) depth: u32,
+    runtime: LocalRuntime,
+    /// The images above this one, and this one.
+    chain: Vec<FileIdentity>,
 }
 
 impl Files {
+    /// For the image called `image`, which is the last of `chain`: whatever it names is refused.
+    pub(super) fn refused(
+        image: &Path,
+        chain: Vec<FileIdentity>,
+        access: Access,
+        runtime: &LocalRuntime,
+    ) -> Self {
+        Self {
+            consent: Consent::default(),
+            instead: Instead::default(),
+            unopened: false,
+            image: image.to_owned(),
+            access,
+            runtime: runtime.clone(),
+            chain,
+        }
+    }
+
+    /// What the user consents to is opened, or used instead.
+    pub(super) fn with_consent(self, consent: Consent, instead: Instead) -> Self {
+        Self { consent, instead, ..self }
+    }
+
+    /// Nothing is opened, and nothing refused: for looking at the image alone.
+    pub(super) fn unopened(self) -> Self {
+        Self { unopened: true, ..self }
+    }
+
     /// Where the file is, if it may be opened.
     fn place(&self, role: Role, name: &str) -> Result<PathBuf, Error> {
         let (what, option, allowed, instead) = match role {
@@ -70,6 +100,12 @@ impl Files {
                  only with consent; add --allow-{option}, or say which with --{option} FILE"
             )));
         }
+        if is_no_file_name(name) {
+            return Err(Error::Unsupported(format!(
+                "the image names {name:?} as its {what}, which is no file; say which file to use \
+                 with --{option} FILE"
+            )));
+        }
         Ok(beside(&self.image, name))
     }
 
@@ -79,62 +115,115 @@ impl Files {
         name: &str,
         format: Option<&str>,
     ) -> Result<Arc<dyn Disk>, Error> {
+        if self.unopened {
+            return Ok(Arc::new(Unopened));
+        }
         let path = self.place(role, name)?;
         let mode = match (role, self.access) {
             (Role::Data, Access::ReadWrite) => FileMode::ReadWrite,
             (Role::Base, _) | (Role::Data, Access::ReadOnly) => FileMode::ReadOnly,
         };
-        let disk: Arc<dyn Disk> = match FileDisk::open(&path, mode) {
-            Ok(disk) => Arc::new(disk),
-            Err(error) => return Err(Error::disk(OPEN_NAMED, error)),
-        };
-        if role == Role::Data && same_file(&path, &self.image) {
+        let disk = FileDisk::open(&path, mode).map_err(|error| Error::disk(OPEN_NAMED, error))?;
+        match role {
+            Role::Data => self.open_data(disk, name, format),
+            Role::Base => {
+                let format = self.base_format(&disk, name, format).await?;
+                self.open_base(disk, path, format).await
+            }
+        }
+    }
+
+    fn open_data(
+        &self,
+        disk: FileDisk,
+        name: &str,
+        format: Option<&str>,
+    ) -> Result<Arc<dyn Disk>, Error> {
+        if self.chain.contains(&disk.identity()) {
             return Err(Error::Unsupported(format!(
                 "the data file {name:?} is the image itself: guest data would replace its header"
             )));
         }
-        match (format, role) {
-            (None | Some("raw"), _) => Ok(disk),
-            (Some("fvd" | "fvd1"), Role::Base) => self.open_base_image(disk, path).await,
-            (Some(other), _) => Err(Error::Unsupported(format!(
-                "the image says that {name:?} has the format {other:?}; convert it to raw first"
+        match format {
+            None | Some("raw") => Ok(Arc::new(disk)),
+            Some(other) => Err(unknown_format(name, other)),
+        }
+    }
+
+    /// The base's format: what the user says, or else the image. One that names none means raw,
+    /// unless the file looks otherwise; then nobody knows, and it is not guessed.
+    async fn base_format(
+        &self,
+        disk: &FileDisk,
+        name: &str,
+        format: Option<&str>,
+    ) -> Result<Format, Error> {
+        if let Some(format) = self.instead.base_format {
+            return Ok(format);
+        }
+        if let Some(format) = format {
+            return Format::named(format).ok_or_else(|| unknown_format(name, format));
+        }
+        let start = disk.read(0, PROBE_LEN).await;
+        match Format::probe(&start.map_err(|error| Error::disk(OPEN_NAMED, error))?) {
+            Format::Raw => Ok(Format::Raw),
+            found => Err(Error::Unsupported(format!(
+                "the image does not say which format its base {name:?} has, and the base looks \
+                 like {0}; if it is, add --base-format {0}, otherwise --base-format raw",
+                found.name()
             ))),
         }
     }
 
-    async fn open_base_image(
+    /// Opens a base, which may have a base of its own.
+    pub(super) async fn open_base(
         &self,
-        disk: Arc<dyn Disk>,
+        disk: FileDisk,
         image: PathBuf,
+        format: Format,
     ) -> Result<Arc<dyn Disk>, Error> {
-        if self.depth == CHAIN_MAX {
+        let identity = disk.identity();
+        if self.chain.contains(&identity) {
             return Err(Error::Unsupported(format!(
-                "more than {CHAIN_MAX} images on top of each other; does one name itself?"
+                "{} lies below itself: an image cannot be its own base; does one name itself?",
+                shown(&image)
+            )));
+        }
+        if self.chain.len() == CHAIN_MAX {
+            return Err(Error::Unsupported(format!(
+                "more than {CHAIN_MAX} images on top of each other; convert one of them"
             )));
         }
         let files = Self {
             consent: self.consent.clone(),
             instead: Instead::default(),
+            unopened: false,
             image,
             access: Access::ReadOnly,
             runtime: self.runtime.clone(),
-            depth: self.depth + 1,
+            chain: [&self.chain[..], &[identity]].concat(),
         };
-        let options = files.into_options();
         // Boxed: opening an image may contain opening an image.
-        let opening: BoxFuture<'_, _> = Box::pin(Fvd::open(disk, options));
-        Ok(Arc::new(FvdDisk::new(opening.await?)))
+        let opening: BoxFuture<'_, _> = Box::pin(Image::open(disk, format, files));
+        Ok(opening.await?.1)
     }
 
-    /// Options to open the image with, without background work.
-    pub(super) fn into_options(self) -> OpenOptions {
-        OpenOptions {
+    /// Options to open an FVD image with, without background work.
+    pub(super) fn into_fvd_options(self) -> fvd::OpenOptions {
+        fvd::OpenOptions {
             access: self.access,
             background: false,
             runtime: Arc::new(self.runtime.clone()),
             resolver: Arc::new(self),
-            planted: PlantedBugs::NONE,
+            planted: fvd::planted::PlantedBugs::NONE,
         }
+    }
+
+    /// Options to open a qcow2 image with. What is freed is given back to the host.
+    pub(super) fn into_qcow2_options(self) -> qcow2::OpenOptions {
+        let runtime = Arc::new(self.runtime.clone());
+        let options = qcow2::OpenOptions::new(self.access, Arc::new(self), runtime);
+        qcow2::OpenOptions { discards: true, ..options }
     }
 }
 
@@ -149,13 +238,34 @@ impl Resolver for Files {
     }
 }
 
-/// Whether two names lead to one file, also by links.
-fn same_file(one: &Path, other: &Path) -> bool {
-    let identity = |path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
-    identity(one).is_some_and(|one| identity(other) == Some(one))
+fn unknown_format(name: &str, format: &str) -> Error {
+    Error::Unsupported(format!(
+        "the image says that {name:?} has the format {format:?}; convert it to raw first"
+    ))
+}
+
+/// Whether QEMU would take the name for something else than a file: `nbd://...`, `json:...`.
+fn is_no_file_name(name: &str) -> bool {
+    let scheme = name.split(['/', ':']).next().unwrap_or_default();
+    name[scheme.len()..].starts_with(':')
 }
 
 /// A name inside an image, relative to the folder that the image is in.
 pub(super) fn beside(image: &Path, name: &str) -> PathBuf {
     image.parent().unwrap_or(Path::new("")).join(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_no_file_name;
+
+    #[test]
+    fn what_is_no_file() {
+        for name in ["nbd://host/x", "json:{}", "nbd:unix:/x", "fat:/x"] {
+            assert!(is_no_file_name(name), "{name}");
+        }
+        for name in ["a", "", "a/b:c", "/x:y", "./nbd:x"] {
+            assert!(!is_no_file_name(name), "{name}");
+        }
+    }
 }

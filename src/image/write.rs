@@ -57,7 +57,7 @@ pub(super) async fn run(args: Args, runtime: &LocalRuntime) -> Result<u8, Failur
         let Some(end) = end else {
             break Err(does_not_fit(&guest));
         };
-        if let Err(failure) = guest.write(at, &piece).await {
+        if let Err(failure) = guest.write(at, piece).await {
             break Err(failure);
         }
         at = end;

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod hostile;
 mod image;
+mod qcow2;
 mod run;
 mod shards;
 

@@ -14,6 +14,7 @@ mod model;
 mod original;
 mod original_reads_ours;
 mod qcow2;
+mod qcow2_judged;
 mod random;
 mod real_images;
 mod world;

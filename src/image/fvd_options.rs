@@ -2,11 +2,12 @@
 
 use plugpull_engine::fvd::create::{CompactOptions, CreateOptions, JournalSize};
 
+use super::layout::first_given;
 use super::size::size;
 
 /// How storage is laid out.
 #[derive(clap::Args, Debug, Clone, Default)]
-pub(super) struct Layout {
+pub(super) struct FvdLayout {
     /// Allocate space on demand, in chunks
     #[arg(long)]
     compact: bool,
@@ -24,7 +25,7 @@ pub(super) struct Layout {
     add_storage_cmd: String,
 }
 
-impl Layout {
+impl FvdLayout {
     /// Options of an image of `virtual_size` bytes without base and data file.
     pub(super) fn options(&self, virtual_size: u64) -> CreateOptions {
         let compact = self.compact || self.chunk.is_some() || self.grow_unit.is_some();
@@ -40,16 +41,15 @@ impl Layout {
         }
     }
 
-    /// The first option that only FVD images have, if one is given.
-    pub(super) fn only_fvd(&self) -> Option<&'static str> {
-        let given = [
+    /// The first of these options that is given.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        first_given(&[
             ("--compact", self.compact),
             ("--chunk", self.chunk.is_some()),
             ("--grow-unit", self.grow_unit.is_some()),
             ("--journal", self.journal.is_some()),
             ("--add-storage-cmd", !self.add_storage_cmd.is_empty()),
-        ];
-        given.into_iter().find(|&(_, given)| given).map(|(name, _)| name)
+        ])
     }
 }
 
