@@ -182,7 +182,8 @@ pub trait Device: Send + Sync {
     fn read(&self, range: ByteRange) -> BoxFuture<Result<Vec<u8>, Error>>;
 
     /// Reads a range of any [`View`]. Sectors that there are not read as
-    /// [`Origin::Nothing`](crate::oracle::stamp::Origin::Nothing).
+    /// [`Origin::Nothing`](crate::oracle::stamp::Origin::Nothing). Nothing is in flight, and nothing of
+    /// what it reads may be remembered: what is read next may be asked of other disks.
     fn read_back(&self, range: ByteRange) -> BoxFuture<Result<Vec<u8>, Error>> {
         self.read(range)
     }

@@ -96,10 +96,14 @@ impl SectorModel {
     pub fn submit_resize(&mut self, sectors: Range<u64>, len: u64, serial: u64) {
         self.step();
         for sector in sectors {
-            let puts = if sector < len {
-                self.kept_or_zeros(sector)
-            } else {
+            let now = self.readable_now(sector);
+            let is_nothing = |value: &Value| *value == Value::Nothing;
+            let puts = if sector < len && now.iter().any(is_nothing) {
+                now.into_iter().map(zeros_for_nothing).collect()
+            } else if sector >= len && !now.iter().all(is_nothing) {
                 vec![Value::Zeros, Value::Nothing]
+            } else {
+                continue;
             };
             self.change(sector, serial, Puts::OneOf(puts), true);
         }
@@ -108,19 +112,16 @@ impl SectorModel {
     /// The resize `serial` ends.
     pub fn end_resize(&mut self, sectors: Range<u64>, len: u64, serial: u64, end: End) {
         self.step();
-        for sector in sectors.clone() {
+        for sector in sectors {
+            if !self.writes(sector).iter().any(|write| write.serial == serial) {
+                continue;
+            }
             if end == End::Success && sector >= len {
                 self.write_mut(sector, serial).puts = Puts::OneOf(vec![Value::Nothing]);
             }
             self.end_change(sector, serial, end);
+            self.lasting(sector..sector + 1, end);
         }
-        self.lasting(sectors, end);
-    }
-
-    /// What a sector reads as once it is there for certain.
-    fn kept_or_zeros(&self, sector: u64) -> Vec<Value> {
-        let there = |value| if value == Value::Nothing { Value::Zeros } else { value };
-        self.readable_now(sector).into_iter().map(there).collect()
     }
 
     fn lasting(&mut self, sectors: Range<u64>, end: End) {
@@ -149,4 +150,9 @@ impl SectorModel {
             self.leave(target);
         }
     }
+}
+
+/// What a sector reads as once it is there for certain.
+fn zeros_for_nothing(value: Value) -> Value {
+    if value == Value::Nothing { Value::Zeros } else { value }
 }

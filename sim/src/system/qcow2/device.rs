@@ -24,8 +24,10 @@ impl Device for Qcow2Device {
         Box::pin(async move { image.read(range).await })
     }
 
+    /// On a copy of the image: tables that it reads on the way would stay in memory, and the next
+    /// question would not be asked of the disks any more.
     fn read_back(&self, range: ByteRange) -> BoxFuture<Result<Vec<u8>, Error>> {
-        let image = self.image.clone();
+        let image = self.image.fork(self.image.disks().clone());
         let (view, offset) = View::of(range.offset);
         Box::pin(async move { read_view(&image, view, ByteRange::new(offset, range.len)).await })
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use plugpull_engine::qcow2::create::{BackingOptions, CreateOptions, DataFileOptions, create};
 use plugpull_engine::qcow2::planted::PlantedBugs;
 use plugpull_engine::{Access, Error};
 
@@ -96,8 +97,22 @@ fn slices(disks: &mut dyn ReadDisks, views: &Views, touched: &Touched) -> Vec<u6
 }
 
 fn create_image(setup: &Setup<'_>, spec: &Qcow2Spec) -> Result<(), SetupFailed> {
-    let _ = spec;
-    setup.step("create", async { Err(Error::Unsupported("creating qcow2 images".to_owned())) })
+    let options = CreateOptions {
+        virtual_size: spec.size,
+        version: spec.version,
+        cluster_len: spec.cluster,
+        refcount_bits: spec.refcount_bits.into(),
+        backing: spec
+            .backing
+            .as_ref()
+            .map(|_| BackingOptions { name: "backing".to_owned(), format: Some("raw".to_owned()) }),
+        lazy_refcounts: spec.lazy_refcounts,
+        compression: spec.compression,
+        extended_l2: spec.extended_l2,
+        data_file: spec.data_file.then(|| DataFileOptions { name: "data".to_owned(), raw: false }),
+    };
+    let disks = setup.disks();
+    setup.step("create", async move { create(disks[0].as_ref(), &options).await.map(drop) })
 }
 
 /// Runs the operations; what the guest must read afterwards.
