@@ -158,15 +158,15 @@ impl Image {
         }
     }
 
-    /// What a planted bug does: places in the header first, sizes after them.
+    /// What a planted bug does: sizes in the header first, places after them.
     async fn write_header_in_two(&self, pieces: &[Piece], before: &Fields) -> Result<(), Error> {
         let Some((_, bytes)) = pieces.iter().find(|(offset, _)| *offset == 0) else {
             return Ok(());
         };
         let sector = self.header.read(|header| header.sector.with(before));
         let mut half = bytes.clone();
-        for size in [36..40, 56..60, 60..64, 24..32] {
-            half[size.clone()].copy_from_slice(&sector[size]);
+        for place in [40..48, 48..56, 64..72] {
+            half[place.clone()].copy_from_slice(&sector[place]);
         }
         let write = self.barrier.start_write(0, half);
         write.await.map_err(|error| Error::disk("write header", error))

@@ -6,7 +6,8 @@
 //! 0       8      kind: b"PPwrite\0", b"PPbase\0\0", b"PPold\0\0\0" or b"PPnone\0\0"
 //! 8       8      address, in sectors, little-endian
 //! 16      8      serial number, little-endian (0 for all but writes)
-//! 24      488    61 words mixed from the three, so that a torn or shifted sector matches nothing
+//! 24      488    a word mixed from the three, 61 times, so that a torn or shifted sector matches
+//!                nothing, and a cluster of such sectors can be compressed
 //! ```
 
 /// Bytes in a guest sector.
@@ -59,12 +60,10 @@ impl Origin {
     pub fn content(self) -> Sector {
         let words = self.words();
         let mut bytes = [0; SECTOR_LEN];
-        let mut state = words[0] ^ words[1].rotate_left(20) ^ words[2].rotate_left(40);
+        let mixed = words[0] ^ words[1].rotate_left(20) ^ words[2].rotate_left(40);
+        let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5677);
         for (index, part) in bytes.chunks_exact_mut(8).enumerate() {
-            let word = words.get(index).copied().unwrap_or_else(|| {
-                state = state.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5677);
-                state
-            });
+            let word = words.get(index).copied().unwrap_or(mixed);
             part.copy_from_slice(&word.to_le_bytes());
         }
         bytes
