@@ -35,6 +35,8 @@ impl Image {
         self.check_sound()?;
         let batch = self.take_batch(extent);
         if batch.is_empty() {
+            // What a request gave up after the commit that wrote its entry is durably gone.
+            self.apply_frees(batch.frees).await;
             return Ok(());
         }
         let mut phase = Phase::New;

@@ -309,7 +309,9 @@ impl Image {
         }
         let clusters = place.units(self.cluster_len());
         let part = clusters.clone();
-        if !self.planted().has(Bug::HostOverlappingMetadata)
+        let checks = !self.planted().has(Bug::HostOverlappingMetadata)
+            && !self.planted().has(Bug::RefblockOverlapsData);
+        if checks
             && let Some((cluster, owner)) =
                 self.owners.read_part(part, |owners| owners.first_in(clusters.clone()))
         {
