@@ -280,6 +280,30 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_wrong_in_a_snapshot_is_its_own_invariant() {
+        let view = View::Snapshot(crate::workload::SnapshotName::new(1).unwrap());
+        let mut initial = base(4);
+        initial.set_len(view.address(4 * SECTOR_LEN as u64));
+        let mut model = SectorModel::new();
+        model.start_without(view.sector(0)..view.sector(4));
+        let copy = model.submit_copy(9, 0..4, view.sector(0));
+        model.end_copy(copy, End::Success);
+        let now = Obligations::after_power_cut(&model, &initial);
+        let sector = view.sector(2);
+        let check = |content: Sector, expected: Option<&str>| {
+            let found = now.judge(sector, &content);
+            assert!(found.iter().all(|finding| finding.invariant == Invariant::QSnap));
+            assert_eq!(found.map(|finding| finding.message).as_deref(), expected);
+        };
+        check(Origin::Base { sector: 2 }.content(), None);
+        let allowed = "allowed: the earlier content of the guest's disk (base image sector 2)";
+        let zeros = format!("sector 2 of snapshot s1 reads as zeros; {allowed}");
+        check([0; SECTOR_LEN], Some(&zeros));
+        let gone = format!("sector 2 of snapshot s1 reads as nothing; {allowed}");
+        check(Origin::Nothing { sector: 2 }.content(), Some(&gone));
+    }
+
+    #[test]
     fn obligations_stay_those_of_their_moment() {
         let initial = base(4);
         let mut model = SectorModel::new();

@@ -15,4 +15,5 @@ mod real_images;
 mod reordered;
 mod second_power_cut;
 mod self_check;
+mod snapshots;
 mod toys;

@@ -156,3 +156,117 @@ impl SectorModel {
 fn zeros_for_nothing(value: Value) -> Value {
     if value == Value::Nothing { Value::Zeros } else { value }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the snapshot of sectors 0 and 1 is.
+    const VIEW: u64 = 100;
+
+    fn with_view() -> SectorModel {
+        let mut model = SectorModel::new();
+        model.start_without(VIEW..VIEW + 2);
+        model
+    }
+
+    fn write(model: &mut SectorModel, sectors: Range<u64>, serial: u64) {
+        model.submit_write(sectors.clone(), serial);
+        model.end_write(sectors, serial, End::Success);
+    }
+
+    fn left(model: &SectorModel, sector: u64) -> Vec<Value> {
+        model.after_power_cut().of(sector).to_vec()
+    }
+
+    #[test]
+    fn a_copy_shows_what_a_read_could_have_seen() {
+        let mut model = with_view();
+        write(&mut model, 0..1, 1);
+        assert_eq!(left(&model, VIEW), [Value::Nothing]);
+        let copy = model.submit_copy(9, 0..2, VIEW);
+        assert_eq!(left(&model, VIEW), [Value::Nothing, Value::Write(1)]);
+        assert_eq!(left(&model, VIEW + 1), [Value::Nothing, Value::InitialOf(1)]);
+        model.submit_write(0..1, 2);
+        let both = [Value::Write(1), Value::Write(2)];
+        assert_eq!(left(&model, VIEW), [Value::Nothing, both[0], both[1]]);
+        model.end_copy(copy, End::Success);
+        assert_eq!(left(&model, VIEW), both);
+        assert_eq!(model.readable_now(VIEW), both);
+        // What comes later is not in it, and the source is as unflushed as it was.
+        model.end_write(0..1, 2, End::Success);
+        write(&mut model, 0..2, 3);
+        assert_eq!(left(&model, VIEW), both);
+        let source = [Value::Initial, Value::Write(1), Value::Write(2), Value::Write(3)];
+        assert_eq!(left(&model, 0), source);
+    }
+
+    #[test]
+    fn a_copy_that_fails_may_be_there_or_not() {
+        let mut model = with_view();
+        let copy = model.submit_copy(9, 0..2, VIEW);
+        model.end_copy(copy, End::Failure);
+        let either = [Value::Nothing, Value::InitialOf(0)];
+        assert_eq!((left(&model, VIEW), model.readable_now(VIEW)), (either.into(), either.into()));
+        // Going back to it shows that it is.
+        let copy = model.submit_copy(10, VIEW..VIEW + 2, 0);
+        model.end_copy(copy, End::Success);
+        assert_eq!(left(&model, 0), [Value::InitialOf(0)]);
+    }
+
+    #[test]
+    fn going_back_lasts_without_a_flush() {
+        let mut model = with_view();
+        write(&mut model, 0..2, 1);
+        let copy = model.submit_copy(9, 0..2, VIEW);
+        model.end_copy(copy, End::Success);
+        write(&mut model, 0..1, 2);
+        let copy = model.submit_copy(10, VIEW..VIEW + 2, 0);
+        let any = [Value::Initial, Value::Write(1), Value::Write(2)];
+        assert_eq!(left(&model, 0), any);
+        model.end_copy(copy, End::Success);
+        assert_eq!(left(&model, 0), [Value::Write(1)]);
+        write(&mut model, 0..1, 3);
+        assert_eq!(left(&model, 0), [Value::Write(1), Value::Write(3)]);
+        let flush = model.submit_flush(11);
+        model.flush_succeeded(flush);
+        assert_eq!(left(&model, 0), [Value::Write(3)]);
+    }
+
+    #[test]
+    fn a_removal_leaves_it_or_nothing_and_then_nothing() {
+        let mut model = SectorModel::new();
+        model.submit_removal(0..1, 1);
+        assert_eq!(left(&model, 0), [Value::Initial, Value::Nothing]);
+        model.end_removal(0..1, 1, End::Success);
+        assert_eq!(left(&model, 0), [Value::Nothing]);
+    }
+
+    #[test]
+    fn what_a_smaller_disk_has_lost_comes_back_as_zeros() {
+        let mut model = SectorModel::new();
+        write(&mut model, 0..4, 1);
+        model.submit_resize(0..4, 2, 2);
+        let free = [Value::Initial, Value::Write(1), Value::Zeros, Value::Nothing];
+        assert_eq!(left(&model, 2), free);
+        assert_eq!(left(&model, 1), [Value::Initial, Value::Write(1)]);
+        model.end_resize(0..4, 2, 2, End::Success);
+        assert_eq!(left(&model, 2), [Value::Nothing]);
+        model.submit_resize(0..4, 3, 3);
+        assert_eq!(left(&model, 2), [Value::Nothing, Value::Zeros]);
+        model.end_resize(0..4, 3, 3, End::Success);
+        assert_eq!((left(&model, 2), left(&model, 3)), (vec![Value::Zeros], vec![Value::Nothing]));
+    }
+
+    #[test]
+    fn what_lasts_tells_models_apart() {
+        let lasting = |end| {
+            let mut model = with_view();
+            let copy = model.submit_copy(9, 0..2, VIEW);
+            model.end_copy(copy, end);
+            (model.fingerprint(), model.after_power_cut().key())
+        };
+        assert_ne!(lasting(End::Success), lasting(End::Failure));
+        assert_eq!(lasting(End::Success), lasting(End::Success));
+    }
+}

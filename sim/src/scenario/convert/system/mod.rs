@@ -81,12 +81,15 @@ fn without<T>(shape: &Option<Spanned<T>>, key: &str, part: &str) -> Result<()> {
     }
 }
 
+/// What a file says of a base image or backing file.
+type PatternShape = Spanned<TextOr<file::Pattern>>;
+
 /// The content that `name` says, with its place; none if it says that there is none.
 fn pattern<'a>(
-    shape: &'a Option<Spanned<TextOr<file::Pattern>>>,
+    shape: &'a Option<PatternShape>,
     name: &str,
     size_of_disk: u64,
-) -> Result<Option<(&'a Spanned<TextOr<file::Pattern>>, PatternSpec)>> {
+) -> Result<Option<(&'a PatternShape, PatternSpec)>> {
     let Some(place) = shape else { return Ok(None) };
     let pattern = match place.get_ref() {
         TextOr::Text(text) if text == "none" => return Ok(None),
