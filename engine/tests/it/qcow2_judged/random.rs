@@ -113,7 +113,9 @@ fn judged(case: &Case, folder: &Path, model: &Model) -> Result<(), String> {
         let line = format!("qemu-img convert -f qcow2 -O raw -l snapshot.name={name} {IMAGE} out");
         say(folder, &line)?;
         let found = std::fs::read(folder.join("out")).expect("what was converted");
-        if let Some(difference) = difference(&found, content) {
+        // QEMU shows as much of a snapshot as the disk has bytes now.
+        let both = found.len().min(content.len());
+        if let Some(difference) = difference(&found[..both], &content[..both]) {
             return Err(format!("QEMU reads snapshot {name}: {difference}"));
         }
     }
