@@ -1,5 +1,6 @@
 //! qcow2: structures, creating, checking, repairing.
 
+mod adversary;
 mod bitmaps;
 mod check;
 mod create;
