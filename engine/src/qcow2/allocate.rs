@@ -155,19 +155,28 @@ impl Allocating<'_> {
         }
     }
 
+    /// Refuses to take clusters of metadata, whatever their refcounts say.
+    fn check_unowned(&self, clusters: std::ops::Range<u64>) -> Result<(), Error> {
+        let image = self.image;
+        if image.planted().has(Bug::HostAllocationAtZero)
+            || image.planted().has(Bug::RefblockOverlapsData)
+        {
+            return Ok(());
+        }
+        let part = clusters.clone();
+        match image.owners.read_part(part, |owners| owners.first_in(clusters.clone())) {
+            None => Ok(()),
+            Some((cluster, owner)) => {
+                let rule = "a cluster of metadata has a refcount above zero";
+                Err(image.mark_corrupt(format!("host cluster {cluster}"), rule, owner))
+            }
+        }
+    }
+
     /// Counts free clusters as used, and makes the file long enough for them.
     async fn claim(&self, first: u64, count: u64) -> Result<Taken, Error> {
         let image = self.image;
-        let checks = !image.planted().has(Bug::HostAllocationAtZero)
-            && !image.planted().has(Bug::RefblockOverlapsData);
-        if checks
-            && let Some((cluster, owner)) = image
-                .owners
-                .read_part(first..first + count, |owners| owners.first_in(first..first + count))
-        {
-            let rule = "a cluster of metadata has a refcount above zero";
-            return Err(image.mark_corrupt(format!("host cluster {cluster}"), rule, owner));
-        }
+        self.check_unowned(first..first + count)?;
         image.ensure_len((first + count) * image.cluster_len()).await?;
         for cluster in first..first + count {
             if let Err(error) = image.set_refcount(cluster, 1).await {
@@ -244,6 +253,7 @@ impl Allocating<'_> {
             return Err(image.mark_corrupt("refcount table entry 0", rule, "no block"));
         }
         let offset = cluster * image.cluster_len();
+        self.check_unowned(cluster..cluster + 1)?;
         self.write_refcount_blocks(cluster, 1, 1).await?;
         self.own(cluster..cluster + 1, Owner::RefcountBlock).await?;
         image.refcount_table.write(|table| table.set(index, offset));
@@ -267,6 +277,7 @@ impl Allocating<'_> {
         }
         let first = index * per_block;
         let area = first..first + blocks + clusters;
+        self.check_unowned(area.clone())?;
         image.ensure_len(area.end * len).await?;
         self.write_refcount_blocks(first, blocks, blocks + clusters).await?;
         self.own(first..first + blocks, Owner::RefcountBlock).await?;
@@ -296,7 +307,10 @@ impl Allocating<'_> {
         let used = if image.planted().has(Bug::RefblockRefcountLast) { 0 } else { used };
         (0..used).for_each(|index| width.set(&mut bytes, index, 1));
         let write = image.barrier.start_write(first * len, bytes);
-        write.await.map_err(|error| Error::disk("write new refcount block", error))
+        write.await.map_err(|error| Error::disk("write new refcount block", error))?;
+        // Nothing of what the clusters held before may be in memory, or come there late.
+        image.tables.forget(first * len, blocks * len);
+        Ok(())
     }
 
     fn check_room(&self, cluster: u64) -> Result<(), Error> {
@@ -307,7 +321,7 @@ impl Allocating<'_> {
     }
 }
 
-fn no_room(what: &str) -> Error {
+pub(super) fn no_room(what: &str) -> Error {
     Error::disk("allocate a cluster", DiskError::new(DiskErrorKind::NoSpace, what))
 }
 

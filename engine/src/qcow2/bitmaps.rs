@@ -6,6 +6,8 @@
 //!
 //! Only bitmaps that are enabled (`auto`) and consistent are tracked. The others stay as they are.
 
+use std::collections::BTreeSet;
+
 use super::bitmap_directory::{BitmapCluster, BitmapEntry, directory, parse};
 use super::disks::read;
 use super::geometry::Geometry;
@@ -92,11 +94,12 @@ impl Bitmaps {
             let mut bitmap =
                 Bitmap { entry, place, tracked, clusters: Vec::new(), table: Vec::new() };
             bitmap.load_table(file).await?;
-            if tracked {
-                bitmap.load_bits(file, geometry).await?;
-            }
             list.push(bitmap);
             place += len;
+        }
+        check_distinct(&list)?;
+        for bitmap in list.iter_mut().filter(|bitmap| bitmap.tracked) {
+            bitmap.load_bits(file, geometry).await?;
         }
         bytes.resize(bytes.len().next_multiple_of(512), 0);
         Ok(Self { list, directory: (range.offset, bytes), is_marked: false })
@@ -211,6 +214,22 @@ impl Bitmaps {
             })
             .collect()
     }
+}
+
+/// Refuses tables that name one host cluster twice, before any memory is taken for its bits.
+fn check_distinct(list: &[Bitmap]) -> Result<(), Error> {
+    let mut hosts = BTreeSet::new();
+    for bitmap in list {
+        for cluster in &bitmap.table {
+            if let BitmapCluster::Stored { host } = cluster
+                && !hosts.insert(*host)
+            {
+                let structure = format!("table of bitmap {:?}", bitmap.entry.name);
+                return Err(Error::corrupt(structure, "names each cluster once", host));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Bitmap {

@@ -10,7 +10,11 @@ use super::batch::Extent;
 use super::events;
 use super::image::{HeaderState, Image};
 use super::planted::Bug;
+use crate::disk::{DiskError, DiskErrorKind};
 use crate::error::Error;
+
+/// How often the commit is repeated. Two rounds do, unless a refcount could not be read.
+const ROUNDS_MAX: u32 = 3;
 
 impl Image {
     pub(super) async fn close(self: Arc<Self>) -> Result<(), Error> {
@@ -25,9 +29,7 @@ impl Image {
             return Ok(());
         }
         let stores_last = self.planted().has(Bug::BitmapsStoredAfterCacheFlush);
-        if !stores_last {
-            self.store_bitmaps().await?;
-        }
+        let stored = if stores_last { Ok(()) } else { self.store_bitmaps().await };
         let written = self.commit(Extent::All).await;
         if self.planted().has(Bug::CloseMarksCleanAfterFlushError) && written.is_err() {
             return self.mark_clean().await;
@@ -37,8 +39,17 @@ impl Image {
             self.requests.idle().await;
             return Ok(());
         }
-        // What the first commit has unlinked is free now, and counted as such by the second.
-        self.commit(Extent::All).await?;
+        // What a commit has unlinked is free after it, and counted as such by the next.
+        for _ in 0..ROUNDS_MAX {
+            if !self.is_committed() {
+                self.commit(Extent::All).await?;
+            }
+        }
+        stored?;
+        if !self.is_committed() {
+            let error = DiskError::new(DiskErrorKind::Io, "they could not be read");
+            return Err(Error::disk("lower the refcounts of freed clusters", error));
+        }
         if self.header.write(HeaderState::clear_dirty_bit) {
             self.commit(Extent::All).await?;
         }

@@ -12,6 +12,7 @@ use super::frees::Frees;
 use super::header::incompatible;
 use super::image::Image;
 use super::planted::Bug;
+use super::slices::Kind;
 use crate::disk::IoFuture;
 use crate::error::Error;
 
@@ -37,7 +38,7 @@ impl Image {
         if batch.is_empty() {
             // What a request gave up after the commit that wrote its entry is durably gone.
             self.apply_frees(batch.frees).await;
-            return Ok(());
+            return self.check_sound();
         }
         let mut phase = Phase::New;
         if let Err(error) = self.write_batch(&batch, &mut phase).await {
@@ -53,7 +54,14 @@ impl Image {
             self.event(events::METADATA_COMMITTED);
         }
         self.apply_frees(batch.frees).await;
-        Ok(())
+        self.check_sound()
+    }
+
+    /// Whether a commit of everything would have something to do.
+    pub(super) fn is_committed(&self) -> bool {
+        !self.tables.has_dirty(Kind::L2)
+            && !self.tables.has_dirty(Kind::Refcounts)
+            && self.frees.read(Frees::is_empty)
     }
 
     async fn write_batch(&self, batch: &Batch, phase: &mut Phase) -> Result<(), Error> {

@@ -21,7 +21,9 @@ impl Image {
         }
         // Other programs end a file within a cluster, even within a sector.
         let len = self.barrier.disks.file.len().next_multiple_of(self.cluster_len());
-        self.ensure_len(len).await?;
+        if self.barrier.disks.file.properties().resizable {
+            self.ensure_len(len).await?;
+        }
         self.header.write(|header| header.fields.autoclear &= autoclear::KNOWN);
         self.commit(Extent::Promised).await?;
         if self.tracks_bitmaps && !self.planted().has(Bug::BitmapStaleAfterReopen) {

@@ -14,13 +14,18 @@ pub(super) struct Frees {
 impl Frees {
     /// One reference to the cluster is gone.
     pub(super) fn push(&mut self, cluster: u64) {
-        *self.by_cluster.entry(cluster).or_default() += 1;
+        self.push_many(cluster, 1);
+    }
+
+    /// So many references to the cluster are gone.
+    pub(super) fn push_many(&mut self, cluster: u64, count: u64) {
+        *self.by_cluster.entry(cluster).or_default() += count;
     }
 
     /// These references are gone, too.
     pub(super) fn extend(&mut self, other: Self) {
         for (cluster, count) in other.by_cluster {
-            *self.by_cluster.entry(cluster).or_default() += count;
+            self.push_many(cluster, count);
         }
     }
 

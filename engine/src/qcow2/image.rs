@@ -29,6 +29,9 @@ use crate::sync::{
 };
 use crate::units::{ByteRange, SECTOR};
 
+/// No guest byte lies here or behind: far from the end of what a number can hold.
+pub(super) const GUEST_END: u64 = 1 << 62;
+
 /// How to open an image.
 #[derive(Clone)]
 pub struct OpenOptions {

@@ -29,6 +29,14 @@ impl Image {
             return Ok(());
         }
         let old = self.l2_table(index)?;
+        if let Some(old) = old
+            && !self.has_data_file()
+            && self.refcount_now(old / self.cluster_len()).await? == 1
+        {
+            // Nobody shares it, whatever the entry says.
+            self.l1.set(index, L1Entry::new(old, true), false);
+            return Ok(());
+        }
         let bytes = match old {
             Some(old) => self.read_table(old).await?,
             None => vec![0; usize::try_from(self.cluster_len()).expect("at most 2 MiB")],
@@ -50,6 +58,8 @@ impl Image {
                 return Err(Error::disk("write new L2 table", error));
             }
         }
+        // Nothing of what the cluster held before may be in memory, or come there late.
+        self.tables.forget(table, self.cluster_len());
         self.l1.set(index, L1Entry::new(table, true), true);
         match old {
             None => self.event(events::L2_ALLOCATED),
@@ -68,19 +78,44 @@ impl Image {
         Ok(self.check_l1_entry(entry, index)?.is_some() && entry.is_copied())
     }
 
-    /// All of an L2 table, as it is in memory.
+    /// All of an L2 table that is shared, with COPIED in none of its entries: what it points to is
+    /// shared, too.
     async fn read_table(&self, table: u64) -> Result<Vec<u8>, Error> {
-        // No snapshot's table has changed slices, so that the medium has all of it.
-        read(&*self.barrier.disks.file, "read L2 table", ByteRange::new(table, self.cluster_len()))
-            .await
+        // No shared table has changed slices, so that the medium has all of it.
+        let range = ByteRange::new(table, self.cluster_len());
+        let mut bytes = read(&*self.barrier.disks.file, "read L2 table", range).await?;
+        if !self.has_data_file() {
+            let len = usize::try_from(self.format.entry_len()).expect("at most 16");
+            for entry in bytes.chunks_exact_mut(len) {
+                let shared = self.format.parse(entry).with_copied(false);
+                entry.copy_from_slice(&self.format.bytes(shared));
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The refcount of a cluster, between the changes of others.
+    async fn refcount_now(&self, cluster: u64) -> Result<u64, Error> {
+        let _allocating = self.allocating().await;
+        self.refcount(cluster).await
     }
 
     /// Changes the entry of a guest cluster, whose table is this image's own.
     pub(super) async fn set_entry(&self, guest_cluster: u64, entry: L2Entry) -> Result<(), Error> {
+        let table = self.l2_table(guest_cluster / self.table_entries())?;
+        self.set_entry_in(table.expect("the table exists"), guest_cluster, entry).await
+    }
+
+    /// Changes the entry of a guest cluster in a table that nobody else changes or copies.
+    pub(super) async fn set_entry_in(
+        &self,
+        table: u64,
+        guest_cluster: u64,
+        entry: L2Entry,
+    ) -> Result<(), Error> {
         let bytes = self.format.bytes(entry);
+        let place = self.entry_place(table, guest_cluster);
         loop {
-            let table = self.l2_table(guest_cluster / self.table_entries())?;
-            let place = self.entry_place(table.expect("the table exists"), guest_cluster);
             let changed = self.tables.try_change(place, |old| old.copy_from_slice(&bytes));
             if changed.is_some() {
                 return Ok(());

@@ -52,16 +52,50 @@ impl Image {
     }
 
     /// The entries of a guest cluster and of some that follow, at least one and at most `most`.
+    ///
+    /// In a table that is not this image's own no cluster is: a power cut, or another program, can
+    /// have left COPIED there.
     pub(super) async fn entries(
         &self,
         guest_cluster: u64,
         most: u64,
     ) -> Result<Vec<L2Entry>, Error> {
-        let table = self.l2_table(guest_cluster / self.table_entries())?;
-        self.entries_in(table, guest_cluster, most).await
+        let index = guest_cluster / self.table_entries();
+        loop {
+            let l1 = self.l1.get(index);
+            let table = self.check_l1_entry(l1, index)?;
+            let Some(table) = table else {
+                return self.entries_in(None, guest_cluster, most).await;
+            };
+            // Whoever copies the table while this waits for a slice gives up the old one.
+            let place = self.entries_place(table, guest_cluster, most);
+            let Some(mut entries) = self.tables.try_read(place, self.parser()) else {
+                self.tables.load_for(place).await?;
+                continue;
+            };
+            if !l1.is_copied() && !self.has_data_file() {
+                entries.iter_mut().for_each(|entry| *entry = entry.with_copied(false));
+            }
+            return Ok(entries);
+        }
     }
 
-    /// The same of a table that may be a snapshot's.
+    /// Where the entries of a guest cluster and of some that follow are, within one slice.
+    fn entries_place(&self, table: u64, guest_cluster: u64, most: u64) -> Place {
+        let in_table = self.table_entries() - guest_cluster % self.table_entries();
+        let first = self.entry_place(table, guest_cluster);
+        let in_slice = (self.tables.slice_end(first.offset) - first.offset) / first.len;
+        Place { len: in_table.min(most).min(in_slice) * first.len, ..first }
+    }
+
+    /// What makes entries of the bytes of some.
+    fn parser(&self) -> impl Fn(&[u8]) -> Vec<L2Entry> + use<> {
+        let format = self.format;
+        let len = if format.extended { 16 } else { 8 };
+        move |bytes| bytes.chunks_exact(len).map(|bytes| format.parse(bytes)).collect()
+    }
+
+    /// The same of a table that does not go away meanwhile, such as a snapshot's, as it is.
     pub(super) async fn entries_in(
         &self,
         table: Option<u64>,
@@ -73,14 +107,8 @@ impl Image {
         let Some(table) = table else {
             return Ok(vec![L2Entry::UNALLOCATED; usize::try_from(count).expect("one table")]);
         };
-        let first = self.entry_place(table, guest_cluster);
-        let in_slice = (self.tables.slice_end(first.offset) - first.offset) / first.len;
-        let place = Place { len: count.min(in_slice) * first.len, ..first };
-        let (format, entry_len) = (self.format, usize::try_from(first.len).expect("16 at most"));
-        let parse = |bytes: &[u8]| -> Vec<L2Entry> {
-            bytes.chunks_exact(entry_len).map(|bytes| format.parse(bytes)).collect()
-        };
-        self.tables.read(place, parse).await
+        let place = self.entries_place(table, guest_cluster, most);
+        self.tables.read(place, self.parser()).await
     }
 
     /// What an entry says, if it breaks no rule.
@@ -127,6 +155,9 @@ impl Image {
         match host {
             Some(host) if !host.is_multiple_of(self.cluster_len()) => {
                 corrupt("the host cluster starts at a multiple of the cluster size", host)
+            }
+            Some(host) if self.has_data_file() && host != guest_cluster * self.cluster_len() => {
+                corrupt("guest data in a file of its own is at its guest offset", host)
             }
             Some(host) if !self.has_data_file() && host >= self.barrier.disks.file.len() => {
                 corrupt("the host cluster is inside the file", host)

@@ -22,17 +22,7 @@ use crate::units::{ByteRange, SECTOR};
 impl Image {
     pub(super) async fn resize(self: Arc<Self>, key: LockKey, len: u64) -> Result<(), Error> {
         let _pass = self.requests.enter().ok_or(Error::Closed)?;
-        let refuse = |rule| {
-            let found = len.to_string();
-            Err(Error::InvalidArgument { what: "size", rule, found })
-        };
-        if !len.is_multiple_of(SECTOR) {
-            return refuse("is a multiple of 512");
-        }
-        let needed = self.geometry.l1_entries_for(len);
-        if needed > L1_LEN_MAX / 8 {
-            return refuse("needs an L1 table of at most 32 MiB");
-        }
+        let needed = self.check_size(len)?;
         let _lock = self.whole_disk(key).await?;
         if self.settings.version < 3 && self.snapshots.read(|table| !table.snapshots.is_empty()) {
             let what = "resizing a version 2 image that has snapshots, which do not say their size";
@@ -66,6 +56,22 @@ impl Image {
         Err(Error::Unsupported("resizing a disk that has persistent bitmaps".into()))
     }
 
+    /// The L1 entries that a disk of this size needs, if it can have it.
+    pub(super) fn check_size(&self, len: u64) -> Result<u64, Error> {
+        let refuse = |rule| {
+            let found = len.to_string();
+            Err(Error::InvalidArgument { what: "size", rule, found })
+        };
+        if !len.is_multiple_of(SECTOR) {
+            return refuse("is a multiple of 512");
+        }
+        let needed = self.geometry.l1_entries_for(len);
+        if needed > L1_LEN_MAX / 8 {
+            return refuse("needs an L1 table of at most 32 MiB");
+        }
+        Ok(needed)
+    }
+
     /// Makes what a growth adds read as zeros: the rest of the last cluster, what the backing file
     /// has there, and what a shrink has left behind.
     async fn zero_added(&self, added: ByteRange) -> Result<(), Error> {
@@ -73,6 +79,7 @@ impl Image {
         let boundary = added.offset.next_multiple_of(len);
         self.zero_bytes(ByteRange::between(added.offset, boundary)).await?;
         let whole = ByteRange::between(boundary, added.end().next_multiple_of(len));
+        self.zero_clusters(whole, Unmap::Forget).await?;
         self.zero_clusters(whole, Unmap::GiveUp).await
     }
 

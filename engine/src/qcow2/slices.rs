@@ -39,6 +39,8 @@ pub(super) struct Slices {
     by_offset: BTreeMap<u64, Slice>,
     dirty: BTreeSet<u64>,
     writing: BTreeSet<u64>,
+    /// Slices that are being read, and that nobody has forgotten since.
+    loading: BTreeSet<u64>,
 }
 
 impl Slices {
@@ -47,13 +49,21 @@ impl Slices {
         self.by_offset.get(&offset).map(|slice| &slice.bytes[..])
     }
 
-    /// Puts in a slice as the medium has it.
+    /// A slice is going to be read.
+    pub(super) fn begin_loading(&mut self, offset: u64) {
+        self.loading.insert(offset);
+    }
+
+    /// Puts in a slice as the medium had it, unless it was forgotten while it was read.
     ///
     /// # Panics
     /// If it is here already: whoever loads has made sure that nobody else does.
-    pub(super) fn insert(&mut self, offset: u64, kind: Kind, bytes: Vec<u8>) {
-        let before = self.by_offset.insert(offset, Slice { kind, bytes });
-        assert!(before.is_none(), "slice {offset} was loaded twice");
+    pub(super) fn end_loading(&mut self, offset: u64, loaded: Option<(Kind, Vec<u8>)>) {
+        let is_wanted = self.loading.remove(&offset);
+        if let (Some((kind, bytes)), true) = (loaded, is_wanted) {
+            let before = self.by_offset.insert(offset, Slice { kind, bytes });
+            assert!(before.is_none(), "slice {offset} was loaded twice");
+        }
     }
 
     /// Changes a slice, if it is here; it is dirty afterwards.
@@ -129,6 +139,7 @@ impl Slices {
             self.dirty.remove(&offset);
             self.writing.remove(&offset);
         }
+        self.loading.retain(|offset| !(cluster..cluster + cluster_len).contains(offset));
     }
 }
 
@@ -139,7 +150,8 @@ mod tests {
     fn slices(offsets: &[u64]) -> Slices {
         let mut slices = Slices::default();
         for &offset in offsets {
-            slices.insert(offset, Kind::L2, vec![0; 8]);
+            slices.begin_loading(offset);
+            slices.end_loading(offset, Some((Kind::L2, vec![0; 8])));
         }
         slices
     }
@@ -155,6 +167,15 @@ mod tests {
         assert!(!slices.evict_one(2, 16));
         slices.change(16, |_| ());
         assert!(!slices.evict_one(0, 16));
+    }
+
+    #[test]
+    fn what_is_forgotten_while_it_is_read_does_not_come_in() {
+        let mut slices = Slices::default();
+        slices.begin_loading(8);
+        slices.forget(0, 16);
+        slices.end_loading(8, Some((Kind::L2, vec![0; 8])));
+        assert!(slices.get(8).is_none());
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! * **delete**: the new snapshot table, flush; the header, flush; refcounts fall, flush; COPIED is set
 //!   where the refcount is one again. A crash in between leaks, or leaves COPIED clear.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::allocate::clusters_of;
@@ -24,6 +25,9 @@ use super::space::Taken;
 use crate::error::Error;
 use crate::sync::{LockKey, LockMode, RangeGuard};
 use crate::units::ByteRange;
+
+/// Host clusters, by index, and how many references there are to each.
+type Tree = BTreeMap<u64, u64>;
 
 /// All guest bytes that there can be.
 pub(super) const WHOLE_DISK: ByteRange = ByteRange { offset: 0, len: u64::MAX };
@@ -47,8 +51,9 @@ impl Image {
         made
     }
 
-    async fn add_snapshot(&self, name: String, tree: &[u64]) -> Result<String, Error> {
-        self.clear_copied().await?;
+    async fn add_snapshot(&self, name: String, tree: &Tree) -> Result<String, Error> {
+        self.clear_copied(&self.l1.copy().entries).await?;
+        self.clear_copied_in_l1();
         self.commit(Extent::All).await?;
         self.raise_all(tree).await?;
         let (id, snapshot, l1) = match self.copy_of_l1(name).await {
@@ -82,13 +87,14 @@ impl Image {
         self.commit(Extent::All).await?;
         let snapshot = self.find_snapshot(&which)?.1;
         self.note_changed(ByteRange::new(0, self.virtual_size()));
+        let size = snapshot.virtual_size.unwrap_or_else(|| self.virtual_size());
+        self.check_size(size)?;
         let mut entries = self.snapshot_l1(&snapshot).await?;
         entries.iter_mut().for_each(|entry| *entry = entry.with_copied(false));
         let new_tree = self.tree(&entries).await?;
         let old = self.l1.copy();
         let old_tree = self.tree(&old.entries).await?;
         self.check_raises(&new_tree).await?;
-        let size = snapshot.virtual_size.unwrap_or_else(|| self.virtual_size());
         if size != self.virtual_size() {
             self.check_no_bitmaps()?;
         }
@@ -102,6 +108,10 @@ impl Image {
             self.lower_all(&old_tree).await;
             self.commit(Extent::All).await?;
         }
+        // Only the active tree has COPIED, and there only where nobody shares; other programs leave it
+        // in tables that only a snapshot has.
+        self.clear_copied(&entries).await?;
+        self.commit(Extent::All).await?;
         self.raise_all(&new_tree).await?;
         if let Err(error) = self.move_l1(entries).await {
             self.lower_all(&new_tree).await;
@@ -114,7 +124,7 @@ impl Image {
         self.note_tables();
         self.header.write(|header| header.fields.virtual_size = size);
         if !self.planted().has(Bug::SnapshotGotoOrder) {
-            self.frees.add(0..1, |frees| old_tree.iter().for_each(|&cluster| frees.push(cluster)));
+            self.free_all(&old_tree);
         }
         self.virtual_size.set(size);
         self.commit(Extent::All).await?;
@@ -132,6 +142,7 @@ impl Image {
         self.commit(Extent::All).await?;
         let (index, snapshot) = self.find_snapshot(&which)?;
         let tree = self.tree(&self.snapshot_l1(&snapshot).await?).await?;
+        self.check_counts(&tree).await?;
         if self.planted().has(Bug::SnapshotDeleteOrder) {
             self.lower_all(&tree).await;
             self.commit(Extent::All).await?;
@@ -142,7 +153,7 @@ impl Image {
         let l1_len = u64::from(snapshot.l1_entries) * 8;
         self.free_range(ByteRange::new(snapshot.l1_offset, l1_len));
         if !self.planted().has(Bug::SnapshotDeleteOrder) {
-            self.frees.add(0..1, |frees| tree.iter().for_each(|&cluster| frees.push(cluster)));
+            self.free_all(&tree);
         }
         self.commit(Extent::All).await?;
         self.restore_copied().await?;
@@ -208,43 +219,64 @@ impl Image {
         Ok(words.iter().map(|word| L1Entry(u64::from_be_bytes(*word))).collect())
     }
 
-    /// Every host cluster that an L1 table refers to, directly and through its L2 tables, as often as
-    /// it does.
-    async fn tree(&self, l1: &[L1Entry]) -> Result<Vec<u64>, Error> {
+    /// Every host cluster that an L1 table refers to, directly and through its L2 tables, and how
+    /// often.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] also for a table that is referred to twice, or that is something else.
+    async fn tree(&self, l1: &[L1Entry]) -> Result<Tree, Error> {
         let len = self.cluster_len();
-        let mut clusters = Vec::new();
+        let mut tree = Tree::new();
         for (index, &entry) in (0..).zip(l1) {
             let Some(table) = self.check_l1_entry(entry, index)? else { continue };
-            clusters.push(table / len);
-            let first = index * self.table_entries();
-            let mut next = first;
-            while next < first + self.table_entries() {
-                let entries =
-                    self.entries_in(Some(table), next, first + self.table_entries() - next).await?;
-                for entry in entries {
-                    match self.cluster(entry, next)? {
-                        Cluster::Unallocated => {}
-                        Cluster::Data { host } => clusters.push(host / len),
-                        Cluster::Zero { host } | Cluster::Subclusters { host } => {
-                            clusters.extend(host.map(|host| host / len));
-                        }
-                        Cluster::Compressed(data) => {
-                            clusters
-                                .extend(clusters_of(ByteRange::new(data.offset, data.len), len));
-                        }
+            self.check_table(table / len, index)?;
+            if tree.insert(table / len, 1).is_some() {
+                let rule = "an L2 table has one L1 entry";
+                return Err(Error::corrupt(format!("L1 entry {index}"), rule, table));
+            }
+            for (guest_cluster, entry) in self.entries_of(table, index).await? {
+                let range = match self.cluster(entry, guest_cluster)? {
+                    Cluster::Unallocated => continue,
+                    Cluster::Data { host } => ByteRange::new(host, len),
+                    Cluster::Zero { host } | Cluster::Subclusters { host } => {
+                        ByteRange::new(host.unwrap_or(0), if host.is_some() { len } else { 0 })
                     }
-                    next += 1;
-                }
+                    Cluster::Compressed(data) => ByteRange::new(data.offset, data.len),
+                };
+                clusters_of(range, len).for_each(|at| *tree.entry(at).or_insert(0) += 1);
             }
         }
-        Ok(clusters)
+        Ok(tree)
+    }
+
+    /// Refuses an L2 table in a cluster that is known to be something else.
+    fn check_table(&self, cluster: u64, index: u64) -> Result<(), Error> {
+        let part = cluster..cluster + 1;
+        let owner = self.owners.read_part(part.clone(), |owners| owners.first_in(part.clone()));
+        match owner {
+            None | Some((_, Owner::L2Table)) => Ok(()),
+            Some((_, other)) => {
+                let rule = "an L2 table is nothing else";
+                Err(Error::corrupt(format!("L1 entry {index}"), rule, other))
+            }
+        }
+    }
+
+    /// Whether all of these references are counted.
+    async fn check_counts(&self, tree: &Tree) -> Result<(), Error> {
+        for (&cluster, &count) in tree {
+            let value = self.refcount(cluster).await?;
+            if value < count {
+                let rule = "a refcount is at least the number of references";
+                return Err(Error::corrupt(format!("refcount of cluster {cluster}"), rule, value));
+            }
+        }
+        Ok(())
     }
 
     /// Whether all of these references can be counted once more.
-    async fn check_raises(&self, tree: &[u64]) -> Result<(), Error> {
-        let mut counts = std::collections::BTreeMap::new();
-        tree.iter().for_each(|&cluster| *counts.entry(cluster).or_insert(0) += 1);
-        for (cluster, more) in counts {
+    async fn check_raises(&self, tree: &Tree) -> Result<(), Error> {
+        for (&cluster, &more) in tree {
             let value = self.refcount(cluster).await?;
             self.check_raise(cluster, value.saturating_add(more - 1).min(self.width().max()))?;
         }
@@ -252,26 +284,37 @@ impl Image {
     }
 
     /// Counts all of these references once more, or none of them.
-    async fn raise_all(&self, tree: &[u64]) -> Result<(), Error> {
-        let _allocating = self.allocating().await;
-        for (done, &cluster) in tree.iter().enumerate() {
-            if let Err(error) = self.raise_refcount(cluster).await {
-                drop(_allocating);
-                self.lower_all(&tree[..done]).await;
-                return Err(error);
+    async fn raise_all(&self, tree: &Tree) -> Result<(), Error> {
+        let allocating = self.allocating().await;
+        let mut done = Tree::new();
+        for (&cluster, &count) in tree {
+            for _ in 0..count {
+                if let Err(error) = self.raise_refcount(cluster).await {
+                    drop(allocating);
+                    self.lower_all(&done).await;
+                    return Err(error);
+                }
+                *done.entry(cluster).or_insert(0) += 1;
             }
         }
         Ok(())
     }
 
     /// Takes back references of which the medium knows nothing. What cannot be read is leaked.
-    async fn lower_all(&self, tree: &[u64]) {
+    async fn lower_all(&self, tree: &Tree) {
         let allocating = self.allocating().await;
-        for &cluster in tree {
-            if allocating.lower(cluster, 1).await.is_err() {
+        for (&cluster, &count) in tree {
+            if allocating.lower(cluster, count).await.is_err() {
                 return;
             }
         }
+    }
+
+    /// These references are gone.
+    fn free_all(&self, tree: &Tree) {
+        self.frees.add(0..1, |frees| {
+            tree.iter().for_each(|(&cluster, &count)| frees.push_many(cluster, count));
+        });
     }
 
     /// A snapshot with this name whose L1 table is a copy of the active one.
@@ -376,22 +419,27 @@ impl Image {
         });
     }
 
-    /// Clears COPIED in all active entries, in memory.
-    async fn clear_copied(&self) -> Result<(), Error> {
-        for (index, entry) in (0..).zip(self.l1.copy().entries) {
-            let (Some(table), true) = (self.check_l1_entry(entry, index)?, entry.is_copied())
-            else {
-                continue;
-            };
+    /// Clears COPIED in all entries of the L2 tables of an L1 table, in memory.
+    async fn clear_copied(&self, l1: &[L1Entry]) -> Result<(), Error> {
+        for (index, &entry) in (0..).zip(l1) {
+            let Some(table) = self.check_l1_entry(entry, index)? else { continue };
             for (guest_cluster, entry) in self.entries_of(table, index).await? {
                 if entry.is_copied() {
-                    self.set_entry(guest_cluster, entry.with_copied(false)).await?;
+                    let shared = entry.with_copied(false);
+                    self.set_entry_in(table, guest_cluster, shared).await?;
                 }
             }
-            self.l1.set(index, entry.with_copied(false), false);
             self.commit_if_full().await?;
         }
         Ok(())
+    }
+
+    /// Clears COPIED in all entries of the active L1 table, in memory.
+    fn clear_copied_in_l1(&self) {
+        let entries = self.l1.copy().entries;
+        for (index, entry) in (0..).zip(entries).filter(|(_, entry)| entry.is_copied()) {
+            self.l1.set(index, entry.with_copied(false), false);
+        }
     }
 
     /// Sets COPIED in all active entries whose clusters have one reference, in memory.

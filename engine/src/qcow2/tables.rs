@@ -69,20 +69,24 @@ impl Tables {
         offset / self.slice_len * self.slice_len + self.slice_len
     }
 
-    /// What `look` finds in the bytes of `place`.
+    /// What `look` finds in the bytes of `place`, if their slice is in memory.
+    pub(super) fn try_read<R: Hash>(&self, place: Place, look: impl Fn(&[u8]) -> R) -> Option<R> {
+        let (slice, bytes) = self.within(place);
+        self.slices.read_part(part(place), |slices| {
+            slices.get(slice).map(|content| look(&content[bytes.clone()]))
+        })
+    }
+
+    /// What `look` finds in the bytes of `place`, of a table that does not go away meanwhile.
     pub(super) async fn read<R: Hash>(
         &self,
         place: Place,
         look: impl Fn(&[u8]) -> R,
     ) -> Result<R, Error> {
-        let (slice, bytes) = self.within(place);
         loop {
-            let seen = self.slices.read_part(part(place), |slices| {
-                slices.get(slice).map(|content| look(&content[bytes.clone()]))
-            });
-            match seen {
+            match self.try_read(place, &look) {
                 Some(seen) => return Ok(seen),
-                None => self.load(slice, place.kind).await?,
+                None => self.load_for(place).await?,
             }
         }
     }
@@ -120,13 +124,17 @@ impl Tables {
             Kind::Refcounts => "read refcount block",
             Kind::L2 => "read L2 table",
         };
-        let bytes = read(&*self.file, doing, range).await?;
+        self.slices.write_part(range_of_slice.clone(), |slices| slices.begin_loading(slice));
+        let read = read(&*self.file, doing, range).await;
         self.slices.write_part(range_of_slice, |slices| {
             if self.lookup_without_lock {
                 slices.forget(slice, 1);
+                slices.begin_loading(slice);
             }
-            slices.insert(slice, kind, bytes);
+            let loaded = read.as_ref().ok().map(|bytes| (kind, bytes.clone()));
+            slices.end_loading(slice, loaded);
         });
+        read?;
         self.evict(slice);
         Ok(())
     }

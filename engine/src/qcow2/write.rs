@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::batch::Extent;
 use super::disks::all;
 use super::events;
-use super::image::Image;
+use super::image::{GUEST_END, Image};
 use super::l2::L2Entry;
 use super::map::{Extent as MapExtent, Location};
 use super::plan::{Action, GivenUp, Source, Store, plan_write};
@@ -59,7 +59,7 @@ impl Image {
     ) -> Result<(), Error> {
         let _pass = self.requests.enter().ok_or(Error::Closed)?;
         self.check_writable()?;
-        let range = ByteRange::new(offset, data.len() as u64);
+        let range = self.guest_range(offset, data.len() as u64, GUEST_END)?;
         let early = if self.planted().has(Bug::SyncEmulationReenters) {
             Some(self.parts(self.guest_range(offset, range.len, self.virtual_size())?).await?)
         } else {
@@ -302,6 +302,10 @@ impl Image {
         if self.has_data_file() {
             let data = self.barrier.data();
             if data.len() < place.end() {
+                let _allocating = self.allocating().await;
+                if data.len() >= place.end() {
+                    return Ok(());
+                }
                 let grown = data.resize(place.end()).await;
                 return grown.map_err(|error| Error::disk("grow data file", error));
             }

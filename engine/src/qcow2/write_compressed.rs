@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
+use super::allocate::no_room;
 use super::compress::compress;
 use super::events;
-use super::image::Image;
+use super::image::{GUEST_END, Image};
 use super::l2::{Cluster, Compressed};
 use super::plan::GivenUp;
 use super::read::memory_len;
@@ -29,7 +30,7 @@ impl Image {
             let what = "compressed clusters with an external data file";
             return Err(Error::Unsupported(what.into()));
         }
-        let range = ByteRange::new(offset, data.len() as u64);
+        let range = self.guest_range(offset, data.len() as u64, GUEST_END)?;
         let _lock = self.lock(key, self.clusters_around(range), LockMode::Exclusive).await;
         let guest = self.guest_range(offset, range.len, self.virtual_size())?;
         let ends_inside =
@@ -73,10 +74,13 @@ impl Image {
         };
         self.own_l2_table(guest_cluster / self.table_entries()).await?;
         let place = self.take_compressed(packed.len() as u64).await?;
-        let new = self.format.compressed_entry(place).expect("host offsets fit");
         let written = self.write_pieces_of_data(vec![(place.offset, packed)]).await;
-        let linked = match written {
-            Ok(()) => self.replace_entry(guest_cluster, new, gives_up).await,
+        let new = self
+            .format
+            .compressed_entry(place)
+            .ok_or_else(|| no_room("compressed data has no place so far back in the file"));
+        let linked = match written.and(new) {
+            Ok(new) => self.replace_entry(guest_cluster, new, gives_up).await,
             Err(error) => Err(error),
         };
         if let Err(error) = linked {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::batch::Extent;
-use super::image::Image;
+use super::image::{GUEST_END, Image};
 use super::l2::{Cluster, L2Entry};
 use super::plan::GivenUp;
 use super::planted::Bug;
@@ -38,6 +38,7 @@ impl Image {
     ) -> Result<(), Error> {
         let _pass = self.requests.enter().ok_or(Error::Closed)?;
         self.check_writable()?;
+        self.guest_range(range.offset, range.len, GUEST_END)?;
         let _lock = self.lock(key, self.clusters_around(range), LockMode::Exclusive).await;
         let guest = self.guest_range(range.offset, range.len, self.virtual_size())?;
         self.prepare_first_write().await?;
@@ -54,6 +55,7 @@ impl Image {
     ) -> Result<(), Error> {
         let _pass = self.requests.enter().ok_or(Error::Closed)?;
         self.check_writable()?;
+        self.guest_range(range.offset, range.len, GUEST_END)?;
         let waits = !self.planted().has(Bug::WriteVsDiscardRelink);
         let clusters = if waits { self.clusters_around(range) } else { ByteRange::new(0, 0) };
         let _lock = self.lock(key, clusters, LockMode::Exclusive).await;
@@ -133,6 +135,7 @@ impl Image {
                 self.zero_cluster(next, entry, unmap).await?;
                 next += 1;
             }
+            self.commit_if_full().await?;
         }
         Ok(())
     }
