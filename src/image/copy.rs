@@ -18,6 +18,7 @@ pub(super) const WINDOW: u64 = 1 << 30;
 /// Copies all of `source` to `target`, which is zero and not shorter. Zeros are not written, so what
 /// is sparse stays sparse. With `compress`, whole clusters of a qcow2 target are compressed.
 pub(super) async fn copy(source: &Guest, target: &Guest, compress: bool) -> Result<(), Failure> {
+    keep_memory();
     let grain = target.grain();
     let bar = Bar::new(source.len());
     for window in windows(source.range()) {
@@ -33,6 +34,14 @@ pub(super) async fn copy(source: &Guest, target: &Guest, compress: bool) -> Resu
         bar.reached(window.end());
     }
     Ok(())
+}
+
+/// Makes glibc keep what pieces took for the next ones. It gives memory back that is more than twice
+/// as large as the largest block which was ever mapped for itself and freed, up to 32 MiB; without
+/// such a block each piece is taken page by page anew, and a copy takes three times as long.
+fn keep_memory() {
+    const BLOCK: usize = 31 << 20;
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(BLOCK)));
 }
 
 async fn copy_piece(

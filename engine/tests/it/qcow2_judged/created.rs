@@ -75,6 +75,10 @@ fn judge(case: &Case) -> Result<(), String> {
         session.close().map_err(|error| format!("close: {error}"))?;
         say(folder, &format!("qemu-img check -q -f qcow2 {IMAGE}"))?;
     }
+    if case.data_file.is_some() {
+        // QEMU looks for a data file where it is started: it cannot open both.
+        return Ok(());
+    }
     let other = folder.join(IMAGE);
     let line = format!("qemu-img compare -f qcow2 -F qcow2 {IMAGE} {}", other.display());
     say(&twin.folder, &line).map(drop)

@@ -76,8 +76,11 @@ fn run(
     }
     twin.finish()?;
     ours.close().map_err(told("close"))?;
-    compare(&folder, &twin.folder)?;
-    compare(&twin.folder, &folder)?;
+    // QEMU looks for a data file where it is started: it cannot open both then.
+    if case.data_file.is_none() {
+        compare(&folder, &twin.folder)?;
+        compare(&twin.folder, &folder)?;
+    }
     for (whose, folder) in [("ours", &folder), ("QEMU's", &twin.folder)] {
         judged(case, folder, &model).map_err(|complaint| format!("{whose}: {complaint}"))?;
     }
@@ -109,6 +112,11 @@ fn judged(case: &Case, folder: &Path, model: &Model) -> Result<(), String> {
     let session = Ours::open(case, folder, Access::ReadOnly).map_err(told("open"))?;
     holds(&session, model)?;
     session.close().map_err(told("close"))?;
+    say(folder, &format!("qemu-img convert -f qcow2 -O raw {IMAGE} out"))?;
+    let found = std::fs::read(folder.join("out")).expect("what was converted");
+    if let Some(difference) = difference(&found, &model.content) {
+        return Err(format!("QEMU reads: {difference}"));
+    }
     for (name, content) in &model.snapshots {
         let line = format!("qemu-img convert -f qcow2 -O raw -l snapshot.name={name} {IMAGE} out");
         say(folder, &line)?;
