@@ -409,52 +409,6 @@ fn a_new_refcount_block_where_metadata_is() {
     assert!(before == after, "the L1 table was overwritten; the write said {written:?}");
 }
 
-/// An L2 table of refcount one whose L1 entry is not COPIED (a crash state) is copied while a
-/// read waits for a slice of it; its cluster then becomes another L2 table.
-#[test]
-fn a_slice_that_arrives_after_its_table_has_gone() {
-    let options_ = CreateOptions { virtual_size: 8 << 20, ..small() };
-    let disk = made(&options_);
-    let image = open(&disk);
-    // 512 entries a table; the last one of the first table.
-    now(image.write(0, vec![0xa0; 4096])).unwrap();
-    now(image.write(511 * 4096, vec![0xaf; 4096])).unwrap();
-    now(image.close()).unwrap();
-    let l1 = word(&disk, 40);
-    let old = word(&disk, l1) & !COPIED;
-    let disk = patched(&disk, l1, &old.to_be_bytes());
-    let gated = Gated::new(disk.clone());
-    let last_slice = old + 4096 - 512;
-    gated.set(
-        move |op| {
-            if op == (Op::Read { offset: last_slice }) { Fate::Hold } else { Fate::Pass }
-        },
-    );
-    let image = open_with(&gated, OpenOptions { slice_len: 512, ..options() }).unwrap();
-    let mut read: Pin<Box<dyn Future<Output = _>>> = Box::pin(image.read(range(511 * 4096, 4096)));
-    assert!(poll(&mut read).is_pending());
-    now(image.write(4096, vec![0xb0; 4096])).unwrap();
-    now(image.flush()).unwrap();
-    gated.open_gate();
-    assert!(now(read).unwrap() == vec![0xaf; 4096]);
-    gated.set(|_| Fate::Pass);
-    // Takes the old table's cluster: for data or for a table, one of them gets it.
-    let mut taken = false;
-    for table in 1..4 {
-        now(image.write((table * 512 + 3) * 4096, vec![0xd0; 4096])).unwrap();
-        let last = (table * 512 + 511) * 4096;
-        let found = now(image.read(range(last, 4096))).unwrap();
-        assert!(
-            found.iter().all(|&byte| byte == 0),
-            "never written, reads as {:#x}: another guest address's data",
-            found[0]
-        );
-        now(image.flush()).unwrap();
-        taken |= word(&disk, l1 + table * 8) & !COPIED == old;
-    }
-    assert!(taken, "the test reuses the cluster");
-}
-
 /// A snapshot table entry that lies about the virtual size.
 #[test]
 fn applying_a_snapshot_with_a_hostile_size() {
