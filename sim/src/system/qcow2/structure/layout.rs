@@ -176,6 +176,7 @@ impl Layout {
     /// The snapshots, with the range of their table.
     pub(super) fn snapshots(&self, bytes: &mut Bytes<'_>) -> (Vec<Snapshot>, ByteRange) {
         let mut at = self.snapshots_offset;
+        let mut end = at;
         let mut snapshots = Vec::new();
         for _ in 0..self.snapshots.min(SNAPSHOTS_MAX) {
             let l1 =
@@ -187,9 +188,11 @@ impl Layout {
             let name = (name_at..name_at + name_len).map(|at| bytes.number(at, 1));
             let name: Vec<u8> = name.filter_map(|byte| u8::try_from(byte).ok()).collect();
             snapshots.push(Snapshot { name: String::from_utf8_lossy(&name).into_owned(), l1 });
-            at = (name_at + name_len).next_multiple_of(8);
+            // The file may end before the last one's padding.
+            end = name_at + name_len;
+            at = end.next_multiple_of(8);
         }
-        (snapshots, ByteRange::between(self.snapshots_offset, at))
+        (snapshots, ByteRange::between(self.snapshots_offset, end))
     }
 
     /// The entry of an L1 table for an L2 table: where that is, and whether it is marked as copied.
