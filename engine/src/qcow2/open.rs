@@ -50,6 +50,10 @@ impl Qcow2 {
                 repair(&*file, Repair::All, options.planted).await?;
                 options.runtime.event(events::REPAIRED_AT_OPEN);
                 header = Header::read(&*file).await?;
+                if header.is_dirty() {
+                    let rule = "can be repaired; look at it with a check";
+                    return Err(Error::corrupt("dirty image", rule, "damage that stays"));
+                }
                 check_writable(&header, &disks)?;
             }
         }
