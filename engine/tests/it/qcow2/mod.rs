@@ -6,6 +6,7 @@ mod check;
 mod create;
 mod damaged;
 mod header;
+mod hostile;
 mod qemu;
 mod qemu_images;
 mod repair;
