@@ -7,6 +7,7 @@ mod create;
 mod damaged;
 mod flushes;
 mod header;
+mod hostile;
 mod qemu;
 mod qemu_images;
 mod repair;
