@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 
 use super::bitmap_directory::{BitmapCluster, BitmapEntry, directory, parse};
+use super::claims::Claims;
 use super::disks::read;
 use super::geometry::Geometry;
 use super::header::Header;
@@ -84,6 +85,7 @@ impl Bitmaps {
         let range = directory(extension, geometry)?;
         let mut bytes = read_region(file, range, "read bitmap directory").await?;
         let entries = parse(&bytes, extension.count, geometry)?;
+        check_apart(&entries, geometry)?;
         let mut list = Vec::new();
         let mut place = 0;
         for entry in entries {
@@ -211,6 +213,19 @@ impl Bitmaps {
             })
             .collect()
     }
+}
+
+/// Refuses tables that overlap, before any memory is taken for them.
+fn check_apart(entries: &[BitmapEntry], geometry: &Geometry) -> Result<(), Error> {
+    let mut claims = Claims::default();
+    for entry in entries {
+        if !claims.claim(&entry.table().units(geometry.cluster_len)) {
+            let structure = format!("table of bitmap {:?}", entry.name);
+            let rule = "structures do not overlap";
+            return Err(Error::corrupt(structure, rule, entry.table_offset));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses tables that name one host cluster twice, before any memory is taken for its bits.

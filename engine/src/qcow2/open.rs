@@ -42,11 +42,12 @@ impl Qcow2 {
     pub async fn open(file: Arc<dyn Disk>, options: OpenOptions) -> Result<Self, Error> {
         let mut header = Header::read(&*file).await?;
         let writes = options.access == Access::ReadWrite;
-        Geometry::validate(&header, file.len())?;
+        let geometry = Geometry::validate(&header, file.len())?;
         let disks = open_disks(Arc::clone(&file), &header, &options).await?;
         if writes {
             check_writable(&header, &disks)?;
             if header.is_dirty() {
+                check_mendable(&*file, &header, &geometry).await?;
                 repair(&*file, Repair::All, options.planted).await?;
                 options.runtime.event(events::REPAIRED_AT_OPEN);
                 header = Header::read(&*file).await?;
@@ -99,6 +100,27 @@ fn check_writable(header: &Header, disks: &Disks) -> Result<(), Error> {
     }
     let error = DiskError::new(DiskErrorKind::ReadOnly, "the disk cannot be written");
     Err(Error::disk("open for writing", error))
+}
+
+/// Refuses what a repair leaves as it is and opening does not take, before anything is written:
+/// bitmaps that break a rule, and an L2 table with two L1 entries.
+async fn check_mendable(
+    file: &dyn Disk,
+    header: &Header,
+    geometry: &Geometry,
+) -> Result<(), Error> {
+    Bitmaps::load(file, header, geometry).await?;
+    let l1 = read(file, "read L1 table", geometry.l1).await?;
+    let mut owners = Owners::default();
+    for entry in L1Table::parse(geometry.l1.offset, &l1).entries {
+        if let Some(table) = entry.table()
+            && geometry.holds(table, geometry.cluster_len)
+            && table.is_multiple_of(geometry.cluster_len)
+        {
+            add_owner(&mut owners, geometry, ByteRange::new(table, 1), Owner::L2Table)?;
+        }
+    }
+    Ok(())
 }
 
 async fn load(
@@ -178,10 +200,7 @@ fn owners(
         if overlaps {
             return Ok(());
         }
-        owners.add(range.units(len), owner).map_err(|(cluster, other)| {
-            let structure = format!("host cluster {cluster}");
-            Error::corrupt(structure, "structures do not overlap", format!("{owner} and {other}"))
-        })
+        add_owner(&mut owners, geometry, range, owner)
     };
     add(ByteRange::new(0, len), Owner::Header)?;
     add(geometry.l1, Owner::L1Table)?;
@@ -220,4 +239,16 @@ fn owners(
         }
     }
     Ok(owners)
+}
+
+fn add_owner(
+    owners: &mut Owners,
+    geometry: &Geometry,
+    range: ByteRange,
+    owner: Owner,
+) -> Result<(), Error> {
+    owners.add(range.units(geometry.cluster_len), owner).map_err(|(cluster, other)| {
+        let structure = format!("host cluster {cluster}");
+        Error::corrupt(structure, "structures do not overlap", format!("{owner} and {other}"))
+    })
 }

@@ -88,7 +88,12 @@ impl Image {
         let snapshot = self.find_snapshot(&which)?.1;
         self.note_changed(ByteRange::new(0, self.virtual_size()));
         let size = snapshot.virtual_size.unwrap_or_else(|| self.virtual_size());
-        self.check_size(size)?;
+        let needed = self.check_size(size)?;
+        if snapshot.virtual_size.is_some() && u64::from(snapshot.l1_entries) < needed {
+            // Otherwise a few bytes could ask for a table of 32 MiB.
+            let rule = "its L1 table covers its virtual size";
+            return Err(Error::corrupt(format!("snapshot {which:?}"), rule, size));
+        }
         let mut entries = self.snapshot_l1(&snapshot).await?;
         entries.iter_mut().for_each(|entry| *entry = entry.with_copied(false));
         let new_tree = self.tree(&entries).await?;
@@ -98,7 +103,6 @@ impl Image {
         if size != self.virtual_size() {
             self.check_no_bitmaps()?;
         }
-        let needed = self.geometry.l1_entries_for(size);
         let mut count = (entries.len() as u64).max(needed);
         if self.planted().has(Bug::SnapshotGotoL1Size) {
             count = entries.len() as u64;
@@ -243,6 +247,10 @@ impl Image {
                     }
                     Cluster::Compressed(data) => ByteRange::new(data.offset, data.len),
                 };
+                if let Some((cluster, owner)) = self.metadata_in(range) {
+                    let rule = "guest data is not where metadata is";
+                    return Err(Error::corrupt(format!("host cluster {cluster}"), rule, owner));
+                }
                 clusters_of(range, len).for_each(|at| *tree.entry(at).or_insert(0) += 1);
             }
         }

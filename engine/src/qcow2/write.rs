@@ -22,6 +22,7 @@ use super::events;
 use super::image::{GUEST_END, Image};
 use super::l2::L2Entry;
 use super::map::{Extent as MapExtent, Location};
+use super::owners::Owner;
 use super::plan::{Action, GivenUp, Source, Store, plan_write};
 use super::planted::Bug;
 use super::read::memory_len;
@@ -126,6 +127,9 @@ impl Image {
                 let here = ByteRange::new(start, len).intersection(guest);
                 let within = ByteRange::new(here.offset - start, here.len);
                 let action = plan_write(self.format, entry, within);
+                if let Action::Store(store) = &action {
+                    self.check_given_up(store.gives_up)?;
+                }
                 parts.push(Part { guest_cluster: next, guest: here, action });
                 next += 1;
             }
@@ -311,23 +315,51 @@ impl Image {
             }
             return Ok(());
         }
-        let clusters = place.units(self.cluster_len());
-        let part = clusters.clone();
-        let checks = !self.planted().has(Bug::HostOverlappingMetadata)
-            && !self.planted().has(Bug::HostAllocationAtZero)
-            && !self.planted().has(Bug::RefblockOverlapsData);
-        if checks
-            && let Some((cluster, owner)) =
-                self.owners.read_part(part, |owners| owners.first_in(clusters.clone()))
-        {
-            let rule = "guest data is not where metadata is";
-            return Err(self.mark_corrupt(format!("host cluster {cluster}"), rule, owner));
-        }
+        self.check_no_metadata(place)?;
         if self.barrier.disks.file.len() < place.end() {
             let _allocating = self.allocating().await;
             return self.ensure_len(place.end()).await;
         }
         Ok(())
+    }
+
+    /// Fails if metadata is in one of the clusters of a range that an entry says is guest data.
+    fn check_no_metadata(&self, place: ByteRange) -> Result<(), Error> {
+        if self.planted().has(Bug::HostOverlappingMetadata)
+            || self.planted().has(Bug::HostAllocationAtZero)
+            || self.planted().has(Bug::RefblockOverlapsData)
+        {
+            return Ok(());
+        }
+        match self.metadata_in(place) {
+            None => Ok(()),
+            Some((cluster, owner)) => {
+                let rule = "guest data is not where metadata is";
+                Err(self.mark_corrupt(format!("host cluster {cluster}"), rule, owner))
+            }
+        }
+    }
+
+    /// The first cluster of a range of the file that is known to hold metadata, and which.
+    pub(super) fn metadata_in(&self, place: ByteRange) -> Option<(u64, Owner)> {
+        let clusters = place.units(self.cluster_len());
+        let part = clusters.clone();
+        self.owners.read_part(part, |owners| owners.first_in(clusters.clone()))
+    }
+
+    /// Refuses to give up a cluster of metadata that an entry says is guest data: somebody else would
+    /// take it.
+    pub(super) fn check_given_up(&self, gives_up: Option<GivenUp>) -> Result<(), Error> {
+        match gives_up {
+            Some(_) if self.has_data_file() => Ok(()),
+            None => Ok(()),
+            Some(GivenUp::Host(host)) => {
+                self.check_no_metadata(ByteRange::new(host, self.cluster_len()))
+            }
+            Some(GivenUp::Compressed(data)) => {
+                self.check_no_metadata(ByteRange::new(data.offset, data.len))
+            }
+        }
     }
 
     /// Changes the entries of stored parts in memory.

@@ -72,6 +72,7 @@ impl Image {
             Cluster::Data { host } => Some(GivenUp::Host(host)),
             Cluster::Zero { host } | Cluster::Subclusters { host } => host.map(GivenUp::Host),
         };
+        self.check_given_up(gives_up)?;
         self.own_l2_table(guest_cluster / self.table_entries()).await?;
         let place = self.take_compressed(packed.len() as u64).await?;
         let written = self.write_pieces_of_data(vec![(place.offset, packed)]).await;

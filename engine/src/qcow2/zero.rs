@@ -179,6 +179,7 @@ impl Image {
         if new == entry {
             return Ok(());
         }
+        self.check_given_up(gives_up)?;
         self.own_l2_table(guest_cluster / self.table_entries()).await?;
         if self.planted().has(Bug::ZeroFreeBeforeL2Set) {
             self.give_up(gives_up);

@@ -22,6 +22,8 @@ pub(super) struct Good {
     pub(super) name: &'static str,
     pub(super) bytes: Vec<u8>,
     pub(super) cluster_len: usize,
+    /// Of how many mutants one is tried, because each takes long.
+    pub(super) stride: u64,
     #[expect(clippy::disallowed_types, reason = "test disks, used by one thread")]
     pub(super) data: Arc<Vec<u8>>,
 }
@@ -119,7 +121,18 @@ fn made(name: &'static str, options: &CreateOptions, what: Made) -> Good {
         change_header(&mut bytes, |header| header.incompatible |= incompatible::DIRTY);
     }
     let cluster_len = usize::try_from(len).expect("a cluster");
-    Good { name, bytes, cluster_len, data: Arc::new(files.data.peek(0, file_len(&files.data))) }
+    let stride = match cluster_len {
+        ..=4096 => 1,
+        ..=16384 => 7,
+        _ => 23,
+    };
+    Good {
+        name,
+        bytes,
+        cluster_len,
+        stride,
+        data: Arc::new(files.data.peek(0, file_len(&files.data))),
+    }
 }
 
 fn file_len(disk: &Counted) -> usize {
@@ -159,7 +172,8 @@ fn with_bitmap(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes[start + 3 * len] = 0x55;
     change_header(&mut bytes, |header| {
         let directory_len = directory.len() as u64;
-        header.bitmaps = Some(BitmapsExtension { count: 2, directory_len, directory_offset: at(0) });
+        header.bitmaps =
+            Some(BitmapsExtension { count: 2, directory_len, directory_offset: at(0) });
         header.autoclear |= autoclear::BITMAPS;
         header.feature_names.truncate(2);
         let data = b"unknown".to_vec();
