@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use super::bitmaps::{BitmapInfo, Bitmaps};
-use super::disks::{Barrier, Disks};
+use super::disks::{Barrier, Cache, Disks};
 use super::events;
 use super::fields::{Fields, HeaderSector};
 use super::frees::Frees;
@@ -81,6 +81,10 @@ pub struct State {
     pub(super) frees: Frees,
     pub(super) snapshots: SnapshotTable,
     pub(super) bitmaps: Bitmaps,
+    /// Whether what has to be durable before the first change is.
+    pub(super) is_prepared: bool,
+    pub(super) is_corrupt: bool,
+    pub(super) cache: Cache,
 }
 
 /// The header's changing fields.
@@ -366,6 +370,9 @@ impl Qcow2 {
             frees: image.frees.read(Frees::clone),
             snapshots: image.snapshots.read(SnapshotTable::clone),
             bitmaps: image.bitmaps.read(Bitmaps::clone),
+            is_prepared: image.is_prepared.get(),
+            is_corrupt: image.is_corrupt.get(),
+            cache: image.barrier.cache(),
         }
     }
 
@@ -437,7 +444,7 @@ impl Image {
         );
         Self {
             format: settings.entry_format(),
-            barrier: Barrier::new(disks, Arc::clone(runtime)),
+            barrier: Barrier::new(disks, Arc::clone(runtime), state.cache),
             tables,
             l1: ActiveL1::new(tracker, state.l1),
             refcount_table: Shared::new(tracker, state.refcount_table),
@@ -448,10 +455,10 @@ impl Image {
             frees: Shared::new(tracker, state.frees),
             snapshots: Shared::new(tracker, state.snapshots),
             needs_preparing,
-            is_prepared: Shared::new(tracker, state.bitmaps.is_marked),
+            is_prepared: Shared::new(tracker, state.is_prepared),
             tracks_bitmaps: state.bitmaps.tracks(),
             bitmaps: Shared::new(tracker, state.bitmaps),
-            is_corrupt: Shared::new(tracker, false),
+            is_corrupt: Shared::new(tracker, state.is_corrupt),
             requests: Gate::new(tracker),
             locks: RangeLock::new(tracker),
             table_locks: RangeLock::new(tracker),

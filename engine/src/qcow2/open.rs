@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::bitmaps::Bitmaps;
-use super::disks::{Disks, read};
+use super::disks::{Cache, Disks, read};
 use super::events;
 use super::fields::{Fields, HeaderSector};
 use super::frees::Frees;
@@ -141,6 +141,9 @@ async fn load(
         frees: Frees::default(),
         snapshots,
         bitmaps,
+        is_prepared: false,
+        is_corrupt: false,
+        cache: Cache::default(),
     })
 }
 

@@ -314,6 +314,7 @@ impl Image {
         let clusters = place.units(self.cluster_len());
         let part = clusters.clone();
         let checks = !self.planted().has(Bug::HostOverlappingMetadata)
+            && !self.planted().has(Bug::HostAllocationAtZero)
             && !self.planted().has(Bug::RefblockOverlapsData);
         if checks
             && let Some((cluster, owner)) =

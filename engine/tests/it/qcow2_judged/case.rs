@@ -121,6 +121,7 @@ impl Case {
             compression: if self.zstd { Compression::Zstd } else { Compression::Deflate },
             extended_l2: self.extended_l2,
             data_file: self.data_file.map(|raw| DataFileOptions { name: DATA.into(), raw }),
+            bitmaps: Vec::new(),
         }
     }
 
