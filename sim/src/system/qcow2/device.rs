@@ -164,3 +164,54 @@ async fn read_view(image: &Qcow2, view: View, range: ByteRange) -> Result<Vec<u8
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use plugpull_engine::qcow2::create::{CreateOptions, create};
+    use plugpull_engine::qcow2::planted::PlantedBugs;
+    use plugpull_engine::{Access, WriteFlags};
+
+    use super::*;
+    use crate::crash::{DirectWorld, LazyDisks, Watch};
+    use crate::disk::{DiskSpec, Image};
+
+    #[test]
+    fn what_is_only_in_memory_after_a_flush_is_found() {
+        let disk = (DiskSpec::new("image"), Image::zeroed(0));
+        let world = DirectWorld::new(LazyDisks::new([disk], Watch::Off));
+        let disks = world.disks();
+        let file = Arc::clone(&disks[0]);
+        let opening = Opening {
+            access: Access::ReadWrite,
+            planted: PlantedBugs::NONE,
+            has_data: false,
+            has_backing: false,
+            discards: false,
+            slice_len: 512,
+            slices_max: 4096,
+        };
+        let options =
+            CreateOptions { virtual_size: 4096, cluster_len: 512, ..CreateOptions::default() };
+        let found = world.run(async {
+            create(&*file, &options).await?;
+            let device = opening.device(disks.clone(), world.runtime()).await?;
+            device.write(512, vec![7; 512]).await?;
+            device.snapshot("s1".parse().expect("a name")).await?;
+            device.write(1024, vec![8; 512]).await?;
+            device.flush().await?;
+            let whole = [View::Active, View::Snapshot("s1".parse().expect("a name"))]
+                .map(|view| ByteRange::new(view.address(0), 4096));
+            let sound = device.check_flushed(whole.to_vec()).await;
+            // The slice of the active table, which the device knows: it is gone from the disk.
+            let l1 = file.read(0, 512).await.expect("a header");
+            let l1 = u64::from_be_bytes(l1[40..48].try_into().expect("an offset"));
+            let table = file.read(l1, 512).await.expect("an L1 table");
+            let table = u64::from_be_bytes(table[..8].try_into().expect("an entry")) << 8 >> 8;
+            let erased = file.write(table, vec![0; 512], WriteFlags::NONE).await;
+            erased.expect("a write");
+            let broken = device.check_flushed(whole.to_vec()).await;
+            Ok::<_, Error>((sound, broken.map(|finding| finding.invariant)))
+        });
+        assert_eq!(found.expect("it ends").expect("it works"), (None, Some(Invariant::QCache)));
+    }
+}
