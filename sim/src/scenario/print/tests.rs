@@ -145,7 +145,7 @@ fn qcow2(access: Access) -> impl Strategy<Value = Qcow2Spec> {
     let len = prop_oneof![Just(SIZE), (200..4000u64).prop_map(|sectors| sectors * 512)];
     let backing = (len, vec(hole, 0..3)).prop_map(|(len, holes)| PatternSpec { len, holes });
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    let tables = (0..3u32, 0..7u32, 9..22u32, 1..9999u32, of(9..32u32));
+    let tables = (0..3u32, 0..7u32, 9..22u32, 1..9999u32, of(9..27u32));
     let rest = (
         select(vec![StorageContent::Zero, StorageContent::OldContent]),
         vec(setup_op(), 0..12),

@@ -14,7 +14,7 @@ use crate::scenario::{PatternSpec, Qcow2Spec, StorageContent};
 /// Smallest and largest cluster, in bytes.
 const CLUSTERS: [u64; 2] = [512, 2 << 20];
 /// Least and most bytes per bit of a dirty bitmap.
-const GRANULARITIES: [u64; 2] = [512, 2 << 30];
+const GRANULARITIES: [u64; 2] = [512, 64 << 20];
 /// The smallest cluster that has subclusters of whole sectors.
 const EXTENDED_CLUSTER_MIN: u64 = 16 << 10;
 
