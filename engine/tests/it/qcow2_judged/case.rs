@@ -93,7 +93,17 @@ impl Case {
     }
 
     pub(super) fn can_compress(&self) -> bool {
-        self.data_file.is_none()
+        self.data_file.is_none() && !(self.is_compressed_or_resized() && self.discards)
+    }
+
+    pub(super) fn can_resize(&self) -> bool {
+        self.data_file.is_none() && !(self.is_compressed_or_resized() && !self.discards)
+    }
+
+    /// Whether only one of both happens to the image. QEMU 10.0 does not let it grow over a base when
+    /// the disk ends inside a compressed cluster: it cannot zero some of its subclusters.
+    fn is_compressed_or_resized(&self) -> bool {
+        self.extended_l2 && self.base_len.is_some()
     }
 
     /// Whether a discarded cluster reads as zeros: version 2 cannot say so above a base.

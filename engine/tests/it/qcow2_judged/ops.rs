@@ -109,7 +109,7 @@ impl Op {
 /// engine does not resize images with a data file.
 fn can_resize(case: &Case, model: &Model) -> bool {
     let by_qemu = case.version >= 3 || (model.snapshots.is_empty() && case.base_len.is_none());
-    by_qemu && case.data_file.is_none()
+    by_qemu && case.can_resize()
 }
 
 /// A range of sectors; often it is, or nearly is, whole clusters.
