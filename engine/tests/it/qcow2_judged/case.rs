@@ -93,11 +93,11 @@ impl Case {
     }
 
     pub(super) fn can_compress(&self) -> bool {
-        self.data_file.is_none() && !(self.is_compressed_or_resized() && self.discards)
+        self.data_file.is_none() && (!self.is_compressed_or_resized() || !self.discards)
     }
 
     pub(super) fn can_resize(&self) -> bool {
-        self.data_file.is_none() && !(self.is_compressed_or_resized() && !self.discards)
+        self.data_file.is_none() && (!self.is_compressed_or_resized() || self.discards)
     }
 
     /// Whether only one of both happens to the image. QEMU 10.0 does not let it grow over a base when
