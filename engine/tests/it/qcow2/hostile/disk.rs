@@ -1,9 +1,7 @@
 //! A disk over shared bytes that keeps what is written beside them, and counts.
 
-#[expect(clippy::disallowed_types, reason = "a test disk, used by one thread")]
-use std::sync::Arc;
-
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use plugpull_engine::{Disk, DiskError, DiskErrorKind, DiskProperties, IoFuture, WriteFlags};
 
@@ -23,11 +21,9 @@ pub(super) struct Traffic {
 
 /// The disk. Clones are handles to one.
 #[derive(Clone)]
-#[expect(clippy::disallowed_types, reason = "a test disk, used by one thread")]
 pub(super) struct Counted(Arc<Cell<State>>);
 
 struct State {
-    #[expect(clippy::disallowed_types, reason = "a test disk, used by one thread")]
     bytes: Arc<Vec<u8>>,
     /// How many of `bytes` are still there.
     kept: usize,
@@ -36,7 +32,6 @@ struct State {
     traffic: Traffic,
 }
 
-#[expect(clippy::disallowed_types, reason = "a test disk, used by one thread")]
 impl Counted {
     pub(super) fn new(bytes: Arc<Vec<u8>>) -> Self {
         let (kept, len) = (bytes.len(), bytes.len() as u64);

@@ -1,6 +1,5 @@
 //! Good images, each small, together with every structure there is.
 
-#[expect(clippy::disallowed_types, reason = "test disks, used by one thread")]
 use std::sync::Arc;
 
 use plugpull_engine::qcow2::bitmap_directory::{BitmapEntry, to_bytes};
@@ -24,7 +23,6 @@ pub(super) struct Good {
     pub(super) cluster_len: usize,
     /// Of how many mutants one is tried, because each takes long.
     pub(super) stride: u64,
-    #[expect(clippy::disallowed_types, reason = "test disks, used by one thread")]
     pub(super) data: Arc<Vec<u8>>,
 }
 
@@ -54,7 +52,6 @@ pub(super) fn now<T>(future: impl Future<Output = T>) -> T {
     LocalRuntime::new(1).block_on(future)
 }
 
-#[expect(clippy::disallowed_types, reason = "test disks, used by one thread")]
 impl Files {
     pub(super) fn new(data: &Arc<Vec<u8>>) -> Self {
         let base = Counted::new(Arc::new(vec![0xBA; 16384]));
@@ -122,8 +119,8 @@ fn made(name: &'static str, options: &CreateOptions, what: Made) -> Good {
     }
     let cluster_len = usize::try_from(len).expect("a cluster");
     let stride = match cluster_len {
-        ..=4096 => 1,
-        ..=16384 => 7,
+        0..=4096 => 1,
+        4097..=16384 => 7,
         _ => 23,
     };
     Good {

@@ -1,7 +1,5 @@
 //! One test for each entry of the catalogue of bugs, with the geometry of its scenario.
 
-#![expect(clippy::disallowed_types, reason = "test disks, used by one thread")]
-
 use std::sync::Arc;
 
 use plugpull_engine::qcow2::bitmap_directory::{BitmapEntry, to_bytes};

@@ -1,7 +1,5 @@
 //! What is done with an image, and what must hold whatever it is.
 
-#![expect(clippy::disallowed_types, reason = "test disks, used by one thread")]
-
 use std::sync::Arc;
 
 use plugpull_engine::qcow2::Qcow2;
