@@ -221,11 +221,12 @@ impl L2Entry {
         self.descriptor & COPIED != 0
     }
 
-    /// The same entry, with the flag as given. Compressed entries never have it.
+    /// The same entry, which has a host cluster where the flag is to be set, with the flag as given.
+    /// Compressed entries never have it.
     #[must_use]
     pub fn with_copied(self, copied: bool) -> Self {
-        let copied =
-            copied && self.descriptor & COMPRESSED == 0 && self.descriptor & OFFSET_MASK != 0;
+        // With a data file, a host cluster may be at offset 0.
+        let copied = copied && self.descriptor & COMPRESSED == 0;
         let descriptor = if copied { self.descriptor | COPIED } else { self.descriptor & !COPIED };
         Self { descriptor, ..self }
     }
