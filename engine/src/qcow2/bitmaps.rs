@@ -64,8 +64,6 @@ pub(super) struct Bitmaps {
     list: Vec<Bitmap>,
     /// Where the directory is, and its bytes, with zeros to the end of its last sector.
     directory: (u64, Vec<u8>),
-    /// Whether the medium says that they are in use.
-    pub(super) is_marked: bool,
 }
 
 /// A cluster of bits to be stored, and where, if it has a place.
@@ -104,7 +102,7 @@ impl Bitmaps {
             bitmap.load_bits(file, geometry).await?;
         }
         bytes.resize(bytes.len().next_multiple_of(512), 0);
-        Ok(Self { list, directory: (range.offset, bytes), is_marked: false })
+        Ok(Self { list, directory: (range.offset, bytes) })
     }
 
     /// The ranges of the file that tables and bits take.
@@ -179,7 +177,6 @@ impl Bitmaps {
             let flags = &mut self.directory.1[bitmap.place + FLAGS + 3];
             *flags = if in_use { *flags | IN_USE } else { *flags & !IN_USE };
         }
-        self.is_marked = in_use;
         self.directory.clone()
     }
 

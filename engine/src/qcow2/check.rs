@@ -8,6 +8,7 @@ use super::survey::Survey;
 use crate::disk::Disk;
 use crate::error::Error;
 
+use super::planted::PlantedBugs;
 pub use super::problem::{PROBLEMS_MAX, Problem, Rule, Severity, Structure, Tree};
 pub use super::references::ClusterCounts;
 
@@ -65,7 +66,7 @@ impl CheckReport {
 /// [`Geometry::validate`](super::geometry::Geometry::validate) refuse, because nothing else can be judged
 /// then, and disk errors. Everything else that is wrong is in the report.
 pub async fn check(file: &dyn Disk, data_len: Option<u64>) -> Result<CheckReport, Error> {
-    Ok(Survey::of(file, data_len).await?.report())
+    Ok(Survey::of(file, data_len, PlantedBugs::NONE).await?.report())
 }
 
 impl Survey {

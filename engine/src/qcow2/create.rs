@@ -11,7 +11,7 @@ use crate::disk::{Disk, WriteFlags};
 use crate::error::Error;
 use crate::units::SECTOR;
 
-pub use super::create_options::{BackingOptions, CreateOptions, DataFileOptions};
+pub use super::create_options::{BackingOptions, BitmapOptions, CreateOptions, DataFileOptions};
 
 /// Bytes written by one request.
 const PIECE_LEN: usize = 64 * 1024;
@@ -23,13 +23,15 @@ const PIECE_LEN: usize = 64 * 1024;
 /// [`Error::InvalidArgument`] for options that make no image, before anything is written; otherwise
 /// those of the disk, after which there is no image.
 pub async fn create(file: &dyn Disk, options: &CreateOptions) -> Result<Header, Error> {
-    let (header, layout) = options.header()?;
+    let (header, layout, directory) = options.header()?;
     let len = layout.clusters() * header.cluster_len();
     let is_zero = clear(file, len).await?;
     let writer = Writer { file, is_zero };
     writer.write_refcounts(&header, layout).await?;
-    let l1 = layout.l1 * header.cluster_len();
-    writer.zero(len - l1, l1).await?;
+    // An L1 table and bitmap tables without entries.
+    let l1 = layout.l1_at() * header.cluster_len();
+    writer.zero(l1, len - l1).await?;
+    writer.write_directory(layout.directory_at() * header.cluster_len(), directory).await?;
     let mut first = header.to_bytes()?;
     let rest = first.split_off(512);
     writer.write(SECTOR, &rest).await?;
@@ -82,6 +84,12 @@ impl Writer<'_> {
             self.write(block_offset(block), &bytes).await?;
         }
         Ok(())
+    }
+
+    /// The bitmap directory, with zeros to the end of its last sector.
+    async fn write_directory(&self, offset: u64, mut directory: Vec<u8>) -> Result<(), Error> {
+        directory.resize(directory.len().next_multiple_of(512), 0);
+        self.write(offset, &directory).await
     }
 
     async fn zero(&self, offset: u64, len: u64) -> Result<(), Error> {

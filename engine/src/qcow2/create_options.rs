@@ -1,8 +1,11 @@
 //! What kind of image to make, and the header that this gives.
 
+use std::collections::BTreeSet;
+
+use super::bitmap_directory::{self, BITMAP_TABLE_LEN_MAX, BITMAPS_MAX, BitmapEntry, NAME_LEN_MAX};
 use super::features::{autoclear, compatible, incompatible, known_names};
 use super::geometry::{L1_LEN_MAX, REFCOUNT_TABLE_LEN_MAX, TABLE_ENTRY_LEN};
-use super::header::{BACKING_NAME_MAX, Compression, Header, LEN_V2, LEN_V3};
+use super::header::{BACKING_NAME_MAX, BitmapsExtension, Compression, Header, LEN_V2, LEN_V3};
 use crate::error::Error;
 use crate::units::SECTOR;
 
@@ -27,6 +30,17 @@ pub struct CreateOptions {
     pub extended_l2: bool,
     /// A file of its own for guest data.
     pub data_file: Option<DataFileOptions>,
+    /// Dirty bitmaps that are kept in the image: enabled, with no bit set.
+    pub bitmaps: Vec<BitmapOptions>,
+}
+
+/// A persistent dirty bitmap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BitmapOptions {
+    /// Its name: 1 to 1023 bytes, unique.
+    pub name: String,
+    /// Bytes per bit: a power of two from 512 to 2 GiB.
+    pub granularity: u64,
 }
 
 /// A backing file.
@@ -59,30 +73,46 @@ impl Default for CreateOptions {
             compression: Compression::Deflate,
             extended_l2: false,
             data_file: None,
+            bitmaps: Vec::new(),
         }
     }
 }
 
 /// Where the metadata of a new image is, in clusters. The order is header, refcount table, refcount
-/// blocks, L1 table.
+/// blocks, L1 table, bitmap directory, bitmap tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) refcount_table: u64,
     pub(super) refcount_blocks: u64,
     pub(super) l1: u64,
+    /// The bitmap directory.
+    pub(super) directory: u64,
+    /// All bitmap tables together.
+    pub(super) bitmap_tables: u64,
 }
 
 impl Layout {
     pub(super) fn clusters(self) -> u64 {
-        1 + self.refcount_table + self.refcount_blocks + self.l1
+        self.directory_at() + self.directory + self.bitmap_tables
+    }
+
+    /// Where the L1 table starts.
+    pub(super) fn l1_at(self) -> u64 {
+        1 + self.refcount_table + self.refcount_blocks
+    }
+
+    /// Where the bitmap directory starts.
+    pub(super) fn directory_at(self) -> u64 {
+        self.l1_at() + self.l1
     }
 
     /// Refcount blocks cover everything, themselves and their table included.
-    fn new(header: &Header) -> Self {
+    fn new(header: &Header, directory: u64, bitmap_tables: u64) -> Self {
         let cluster_len = header.cluster_len();
         let block_entries = (cluster_len * 8) >> header.refcount_order;
         let l1 = (u64::from(header.l1_entries) * TABLE_ENTRY_LEN).div_ceil(cluster_len);
-        let mut layout = Self { refcount_table: 1, refcount_blocks: 1, l1 };
+        let mut layout =
+            Self { refcount_table: 1, refcount_blocks: 1, l1, directory, bitmap_tables };
         // Each turn adds what the one before lacked; a block covers many more clusters than one.
         loop {
             let blocks = layout.clusters().div_ceil(block_entries);
@@ -97,29 +127,40 @@ impl Layout {
 }
 
 impl CreateOptions {
-    /// The header of the new image, and where its metadata is.
-    pub(super) fn header(&self) -> Result<(Header, Layout), Error> {
+    /// The header of the new image, where its metadata is, and its bitmap directory.
+    pub(super) fn header(&self) -> Result<(Header, Layout, Vec<u8>), Error> {
         self.check_numbers()?;
         self.check_version()?;
         self.check_names()?;
+        self.check_bitmaps()?;
         let mut header = self.bare_header();
         header.l1_entries = self.l1_entries(&header)?;
-        let layout = Layout::new(&header);
         let cluster_len = self.cluster_len;
+        let table_clusters = self.bitmap_table_clusters();
+        // Offsets do not change its length.
+        let directory_len = self.directory(0)?.len() as u64;
+        let directory_clusters = directory_len.div_ceil(cluster_len);
+        let layout = Layout::new(&header, directory_clusters, table_clusters);
         let table_len = layout.refcount_table * cluster_len;
         let fits = table_len <= REFCOUNT_TABLE_LEN_MAX;
         rule(fits, "virtual_size", "a refcount table of 8 MiB is enough", self.virtual_size)?;
         header.refcount_table_offset = cluster_len;
         header.refcount_table_clusters = u32::try_from(layout.refcount_table).expect("checked");
         if header.l1_entries > 0 {
-            header.l1_offset = (layout.clusters() - layout.l1) * cluster_len;
+            header.l1_offset = layout.l1_at() * cluster_len;
+        }
+        let directory_offset = layout.directory_at() * cluster_len;
+        let directory = self.directory(directory_offset + directory_clusters * cluster_len)?;
+        if !self.bitmaps.is_empty() {
+            let count = u32::try_from(self.bitmaps.len()).expect("checked");
+            header.bitmaps = Some(BitmapsExtension { count, directory_len, directory_offset });
         }
         // Names are for people: an image with small clusters goes without.
         if header.to_bytes().is_err() {
             header.feature_names.clear();
         }
         header.to_bytes()?;
-        Ok((header, layout))
+        Ok((header, layout, directory))
     }
 
     fn check_numbers(&self) -> Result<(), Error> {
@@ -144,6 +185,7 @@ impl CreateOptions {
         rule(!self.lazy_refcounts, "lazy_refcounts", "needs version 3", version)?;
         rule(!self.extended_l2, "extended_l2", "needs version 3", version)?;
         rule(self.data_file.is_none(), "data_file", "needs version 3", version)?;
+        rule(self.bitmaps.is_empty(), "bitmaps", "need version 3", version)?;
         let deflate = self.compression == Compression::Deflate;
         rule(deflate, "compression", "is deflate in version 2", "zstd")
     }
@@ -160,6 +202,57 @@ impl CreateOptions {
         rule(good, "data_file", "has a name of 1 to 1023 bytes", len)?;
         let good = !data_file.raw || self.backing.is_none();
         rule(good, "data_file", "is not raw with a backing file", "both")
+    }
+
+    fn check_bitmaps(&self) -> Result<(), Error> {
+        let count = self.bitmaps.len();
+        rule(count as u64 <= BITMAPS_MAX.into(), "bitmaps", "are at most 65535", count)?;
+        let some = count == 0 || self.virtual_size > 0;
+        rule(some, "bitmaps", "are of a disk with at least a byte", self.virtual_size)?;
+        let mut names = BTreeSet::new();
+        for BitmapOptions { name, granularity } in &self.bitmaps {
+            let good = (1..=NAME_LEN_MAX).contains(&name.len());
+            rule(good, "bitmaps", "have names of 1 to 1023 bytes", name.len())?;
+            rule(names.insert(name), "bitmaps", "have names of their own", name)?;
+            let good = granularity.is_power_of_two() && (512..=2 << 30).contains(granularity);
+            rule(good, "bitmaps", "have a power of two from 512 to 2 GiB per bit", granularity)?;
+            let len = self.bitmap_table_entries(*granularity).saturating_mul(TABLE_ENTRY_LEN);
+            let good = len <= BITMAP_TABLE_LEN_MAX;
+            rule(good, "bitmaps", "have tables of at most 1 GiB", len)?;
+        }
+        Ok(())
+    }
+
+    fn bitmap_table_entries(&self, granularity: u64) -> u64 {
+        let size = self.virtual_size.next_multiple_of(SECTOR);
+        size.div_ceil(granularity).div_ceil(8).div_ceil(self.cluster_len)
+    }
+
+    fn bitmap_table_clusters(&self) -> u64 {
+        let entries =
+            self.bitmaps.iter().map(|bitmap| self.bitmap_table_entries(bitmap.granularity));
+        entries.map(|entries| (entries * TABLE_ENTRY_LEN).div_ceil(self.cluster_len)).sum()
+    }
+
+    /// The bitmap directory, with the first of the bitmap tables at `tables`.
+    fn directory(&self, tables: u64) -> Result<Vec<u8>, Error> {
+        let mut table_offset = tables;
+        let entries = self.bitmaps.iter().map(|BitmapOptions { name, granularity }| {
+            let table_entries = self.bitmap_table_entries(*granularity);
+            let entry = BitmapEntry {
+                name: name.clone(),
+                table_offset,
+                table_entries: u32::try_from(table_entries).expect("checked"),
+                in_use: false,
+                auto: true,
+                extra_data_compatible: false,
+                granularity_bits: u8::try_from(granularity.trailing_zeros()).expect("below 64"),
+                extra: Vec::new(),
+            };
+            table_offset += (table_entries * TABLE_ENTRY_LEN).next_multiple_of(self.cluster_len);
+            entry
+        });
+        bitmap_directory::to_bytes(&entries.collect::<Vec<_>>())
     }
 
     /// The header without offsets and sizes of tables.
@@ -184,7 +277,8 @@ impl CreateOptions {
                 | set(incompatible::COMPRESSION, self.compression == Compression::Zstd)
                 | set(incompatible::EXTENDED_L2, self.extended_l2),
             compatible: set(compatible::LAZY_REFCOUNTS, self.lazy_refcounts),
-            autoclear: set(autoclear::DATA_FILE_RAW, raw),
+            autoclear: set(autoclear::DATA_FILE_RAW, raw)
+                | set(autoclear::BITMAPS, !self.bitmaps.is_empty()),
             refcount_order: self.refcount_bits.trailing_zeros(),
             header_len: u32::try_from(header_len).expect("small"),
             compression: self.compression,

@@ -27,20 +27,36 @@ pub struct Disks {
     pub backing: Option<Arc<dyn Disk>>,
 }
 
+/// What is known of the caches of the disks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Cache {
+    /// Whether a flush has failed.
+    lost: bool,
+    /// Whether something was written that no flush has covered and that is not metadata.
+    unflushed: bool,
+}
+
 /// The disks with what is known of their caches.
 pub(super) struct Barrier {
     pub(super) disks: Disks,
     runtime: Arc<dyn Runtime>,
+    /// See [`Cache::lost`].
     lost: Shared<bool>,
-    /// Whether something was written that no flush has covered and that is not metadata.
+    /// See [`Cache::unflushed`].
     unflushed: Shared<bool>,
 }
 
 impl Barrier {
-    pub(super) fn new(disks: Disks, runtime: Arc<dyn Runtime>) -> Self {
+    pub(super) fn new(disks: Disks, runtime: Arc<dyn Runtime>, cache: Cache) -> Self {
         let tracker = &runtime.tracker();
-        let (lost, unflushed) = (Shared::new(tracker, false), Shared::new(tracker, false));
+        let lost = Shared::new(tracker, cache.lost);
+        let unflushed = Shared::new(tracker, cache.unflushed);
         Self { disks, runtime, lost, unflushed }
+    }
+
+    /// What is known now.
+    pub(super) fn cache(&self) -> Cache {
+        Cache { lost: self.lost.get(), unflushed: self.unflushed.get() }
     }
 
     /// Where guest data is.

@@ -221,12 +221,13 @@ impl L2Entry {
         self.descriptor & COPIED != 0
     }
 
-    /// The same entry, which has a host cluster where the flag is to be set, with the flag as given.
-    /// Compressed entries never have it.
+    /// The same entry, with the flag as given. Compressed entries never get it, nor do those without
+    /// a host cluster; where the flag is all that says that there is one, at the start of a data
+    /// file, it stays.
     #[must_use]
     pub fn with_copied(self, copied: bool) -> Self {
-        // With a data file, a host cluster may be at offset 0.
-        let copied = copied && self.descriptor & COMPRESSED == 0;
+        let has_host = self.is_copied() || self.descriptor & OFFSET_MASK != 0;
+        let copied = copied && self.descriptor & COMPRESSED == 0 && has_host;
         let descriptor = if copied { self.descriptor | COPIED } else { self.descriptor & !COPIED };
         Self { descriptor, ..self }
     }

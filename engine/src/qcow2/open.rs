@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use super::bitmaps::Bitmaps;
-use super::disks::{Disks, read};
+use super::disks::{Cache, Disks, read};
 use super::events;
 use super::fields::{Fields, HeaderSector};
 use super::frees::Frees;
 use super::geometry::Geometry;
+use super::handle::Qcow2;
 use super::header::Header;
-use super::image::{HeaderState, Image, OpenOptions, Qcow2, State};
+use super::image::{HeaderState, Image, OpenOptions, State};
 use super::l1_table::L1Table;
 use super::owners::{Owner, Owners};
 use super::planted::{Bug, PlantedBugs};
@@ -51,6 +52,10 @@ impl Qcow2 {
                 repair(&*file, Repair::All, options.planted).await?;
                 options.runtime.event(events::REPAIRED_AT_OPEN);
                 header = Header::read(&*file).await?;
+                if header.is_dirty() {
+                    let rule = "can be repaired; look at it with a check";
+                    return Err(Error::corrupt("dirty image", rule, "damage that stays"));
+                }
                 check_writable(&header, &disks)?;
             }
         }
@@ -159,6 +164,9 @@ async fn load(
         frees: Frees::default(),
         snapshots,
         bitmaps,
+        is_prepared: false,
+        is_corrupt: false,
+        cache: Cache::default(),
     })
 }
 

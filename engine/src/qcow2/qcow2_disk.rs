@@ -1,6 +1,6 @@
 //! A qcow2 image as a disk.
 
-use super::image::Qcow2;
+use super::handle::Qcow2;
 use crate::access::Access;
 use crate::error::Error;
 use crate::guest_disk::{GuestDisk, GuestImage};

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::geometry::{Geometry, HOST_END, REFCOUNT_TABLE_LEN_MAX, TABLE_ENTRY_LEN};
+use super::planted::{Bug, PlantedBugs};
 use super::survey::Survey;
 use super::writer::Writer;
 use crate::error::Error;
@@ -29,7 +30,7 @@ impl Rebuild {
     ///
     /// # Errors
     /// [`Error::Unsupported`] if it needs a refcount table of more than 8 MiB.
-    pub(super) fn plan(survey: &Survey) -> Result<Self, Error> {
+    pub(super) fn plan(survey: &Survey, planted: PlantedBugs) -> Result<Self, Error> {
         let geometry = &survey.geometry;
         let mut counts = survey.references.counts.clone();
         // The walk counted the old structure; a block may be where the table is.
@@ -39,8 +40,14 @@ impl Rebuild {
         }
         counts.retain(|_, count| *count > 0);
         let old = old_structure(survey).collect();
-        let free = Free { counts: &counts, old: &old };
         let entries = geometry.refcount_block_entries;
+        let mut known = counts.clone();
+        if planted.has(Bug::RepairOverwritesReferenced) {
+            // What no refcount block counts is taken for free, whatever refers to it.
+            let blocks = &survey.references.refcount_blocks;
+            known.retain(|cluster, _| blocks.contains_key(&(cluster / entries)));
+        }
+        let free = Free { counts: &known, old: &old };
         let used: BTreeSet<u64> = counts.keys().map(|cluster| cluster / entries).collect();
         let (mut table_clusters, mut block_count) = (1, 1);
         // A block covers many more clusters than it takes, so this ends.

@@ -4,6 +4,7 @@ use super::geometry::Geometry;
 use super::header::Header;
 use super::judge::{DataFile, Judge};
 use super::l2::Cluster;
+use super::planted::PlantedBugs;
 use super::problem::{Problems, Rule, Structure};
 use super::references::{References, walk};
 use super::region::read_region;
@@ -34,12 +35,16 @@ pub(super) struct Settled {
 
 impl Survey {
     /// Looks at the whole image, and writes nothing.
-    pub(super) async fn of(file: &dyn Disk, data_len: Option<u64>) -> Result<Self, Error> {
+    pub(super) async fn of(
+        file: &dyn Disk,
+        data_len: Option<u64>,
+        planted: PlantedBugs,
+    ) -> Result<Self, Error> {
         let header = Header::read(file).await?;
         let geometry = Geometry::validate(&header, file.len())?;
         let data_file = header.has_data_file().then_some(DataFile { len: data_len });
         let mut problems = Problems::default();
-        let references = walk(file, &header, &geometry, data_file, &mut problems).await?;
+        let references = walk(file, &header, &geometry, data_file, &mut problems, planted).await?;
         let mut survey = Self { header, geometry, data_file, references, problems };
         if survey.references.incomplete.is_none() {
             survey.check_refcounts(file).await?;

@@ -17,27 +17,25 @@
 use std::sync::Arc;
 
 use super::batch::Extent;
-use super::disks::all;
 use super::events;
+use super::fill::Fill;
 use super::image::{GUEST_END, Image};
 use super::l2::L2Entry;
-use super::map::{Extent as MapExtent, Location};
-use super::owners::Owner;
-use super::plan::{Action, GivenUp, Source, Store, plan_write};
+use super::plan::{Action, Store, plan_write};
 use super::planted::Bug;
 use super::read::memory_len;
 use super::space::Taken;
-use crate::disk::{IoFuture, WriteFlags};
+use super::write_data::Piece;
 use crate::error::{Error, ErrorKind};
 use crate::sync::{LockKey, LockMode};
 use crate::units::ByteRange;
 
 /// One guest cluster of a write.
-struct Part {
-    guest_cluster: u64,
+pub(super) struct Part {
+    pub(super) guest_cluster: u64,
     /// The guest bytes that are written.
     guest: ByteRange,
-    action: Action,
+    pub(super) action: Action,
 }
 
 /// Where a part is stored.
@@ -47,9 +45,6 @@ struct Place {
     /// Whether the host cluster was taken for it, and reads as zeros.
     new: Option<Taken>,
 }
-
-/// Bytes for a place of the disk with the data.
-type Piece = (u64, Vec<u8>);
 
 impl Image {
     pub(super) async fn write(
@@ -154,63 +149,6 @@ impl Image {
         Err(error)
     }
 
-    /// The bytes of everything that new clusters need besides the guest's data, part by part; all
-    /// reads at the same time.
-    async fn read_fills(&self, parts: &[Part]) -> Result<Vec<Vec<Fill>>, Error> {
-        let reads = parts.iter().map(|part| {
-            let fill = match &part.action {
-                Action::Store(store) => &store.fill[..],
-                Action::InPlace { .. } => &[],
-            };
-            futures_util::future::join_all(fill.iter().map(|&(range, source)| async move {
-                let bytes = match source {
-                    Source::Zeros => None,
-                    _ => Some(self.read_source(part.guest_cluster, range, source).await?),
-                };
-                Ok(Fill { range, bytes })
-            }))
-        });
-        let read = futures_util::future::join_all(reads).await;
-        read.into_iter().map(|fills| fills.into_iter().collect()).collect()
-    }
-
-    /// Reads a range of a guest cluster from where it was so far.
-    async fn read_source(
-        &self,
-        guest_cluster: u64,
-        range: ByteRange,
-        source: Source,
-    ) -> Result<Vec<u8>, Error> {
-        let start = guest_cluster * self.cluster_len();
-        let guest = ByteRange::new(start + range.offset, range.len);
-        let location = match source {
-            Source::Zeros => Location::Zero,
-            // What the guest does not see of the backing file it is not to see later.
-            Source::Backing if guest.end() > self.virtual_size() => {
-                return self.read_backing_inside(guest).await;
-            }
-            Source::Backing if self.planted().has(Bug::ReentrantSelfRead) => {
-                let _lock = self.lock(self.locks.new_key(), guest, LockMode::Shared).await;
-                Location::Backing
-            }
-            Source::Backing => Location::Backing,
-            Source::Host(host) => Location::Data { offset: host + range.offset },
-            Source::Compressed(data) => {
-                Location::Compressed { offset: data.offset, len: data.len, skip: range.offset }
-            }
-        };
-        self.transfer(guest, &[MapExtent { range: guest, location }]).await
-    }
-
-    /// Reads a range of the backing file, with zeros for what lies past the virtual disk.
-    async fn read_backing_inside(&self, guest: ByteRange) -> Result<Vec<u8>, Error> {
-        let inside = guest.intersection(ByteRange::new(0, self.virtual_size()));
-        let extent = MapExtent { range: inside, location: Location::Backing };
-        let mut bytes = self.transfer(inside, &[extent]).await?;
-        bytes.resize(memory_len(guest.len), 0);
-        Ok(bytes)
-    }
-
     /// A place for each part. Takes host clusters for those that need one, as few runs as possible.
     async fn take_places(&self, parts: &[Part]) -> Result<Vec<Place>, Error> {
         let stored = parts.iter().filter(|part| matches!(part.action, Action::Store(_)));
@@ -280,87 +218,6 @@ impl Image {
         self.write_pieces_of_data(pieces).await
     }
 
-    /// Writes pieces to the disk with the data, neighbours as one.
-    pub(super) async fn write_pieces_of_data(&self, pieces: Vec<Piece>) -> Result<(), Error> {
-        let mut joined: Vec<Piece> = Vec::new();
-        for (offset, bytes) in pieces {
-            match joined.last_mut() {
-                Some((start, before)) if *start + before.len() as u64 == offset => {
-                    before.extend_from_slice(&bytes);
-                }
-                _ => joined.push((offset, bytes)),
-            }
-        }
-        for (offset, bytes) in &joined {
-            self.check_data_place(ByteRange::new(*offset, bytes.len() as u64)).await?;
-        }
-        let write = |(offset, bytes)| self.barrier.data().write(offset, bytes, WriteFlags::NONE);
-        let requests: Vec<IoFuture<()>> = joined.into_iter().map(write).collect();
-        let written = all("write data", requests).await;
-        self.barrier.wrote();
-        written
-    }
-
-    /// Refuses to write guest data where metadata is, and makes the disk long enough.
-    async fn check_data_place(&self, place: ByteRange) -> Result<(), Error> {
-        if self.has_data_file() {
-            let data = self.barrier.data();
-            if data.len() < place.end() {
-                let _allocating = self.allocating().await;
-                if data.len() >= place.end() {
-                    return Ok(());
-                }
-                let grown = data.resize(place.end()).await;
-                return grown.map_err(|error| Error::disk("grow data file", error));
-            }
-            return Ok(());
-        }
-        self.check_no_metadata(place)?;
-        if self.barrier.disks.file.len() < place.end() {
-            let _allocating = self.allocating().await;
-            return self.ensure_len(place.end()).await;
-        }
-        Ok(())
-    }
-
-    /// Fails if metadata is in one of the clusters of a range that an entry says is guest data.
-    fn check_no_metadata(&self, place: ByteRange) -> Result<(), Error> {
-        if self.planted().has(Bug::HostOverlappingMetadata)
-            || self.planted().has(Bug::RefblockOverlapsData)
-        {
-            return Ok(());
-        }
-        match self.metadata_in(place) {
-            None => Ok(()),
-            Some((cluster, owner)) => {
-                let rule = "guest data is not where metadata is";
-                Err(self.mark_corrupt(format!("host cluster {cluster}"), rule, owner))
-            }
-        }
-    }
-
-    /// The first cluster of a range of the file that is known to hold metadata, and which.
-    pub(super) fn metadata_in(&self, place: ByteRange) -> Option<(u64, Owner)> {
-        let clusters = place.units(self.cluster_len());
-        let part = clusters.clone();
-        self.owners.read_part(part, |owners| owners.first_in(clusters.clone()))
-    }
-
-    /// Refuses to give up a cluster of metadata that an entry says is guest data: somebody else would
-    /// take it.
-    pub(super) fn check_given_up(&self, gives_up: Option<GivenUp>) -> Result<(), Error> {
-        match gives_up {
-            Some(_) if self.has_data_file() => Ok(()),
-            None => Ok(()),
-            Some(GivenUp::Host(host)) => {
-                self.check_no_metadata(ByteRange::new(host, self.cluster_len()))
-            }
-            Some(GivenUp::Compressed(data)) => {
-                self.check_no_metadata(ByteRange::new(data.offset, data.len))
-            }
-        }
-    }
-
     /// Changes the entries of stored parts in memory.
     async fn link(&self, parts: &[Part], places: &[Place]) -> Result<(), Failed> {
         for (linked, (part, place)) in parts.iter().zip(places).enumerate() {
@@ -372,51 +229,6 @@ impl Image {
         }
         Ok(())
     }
-
-    /// Changes an entry, and takes its references from what the old one referred to.
-    pub(super) async fn replace_entry(
-        &self,
-        guest_cluster: u64,
-        entry: L2Entry,
-        gives_up: Option<GivenUp>,
-    ) -> Result<(), Error> {
-        if self.planted().has(Bug::FreeOldBeforeLink) {
-            self.free_at_once(gives_up).await?;
-            return self.set_entry(guest_cluster, entry).await;
-        }
-        self.set_entry(guest_cluster, entry).await?;
-        if self.planted().has(Bug::ReuseBeforeUnlinkDurable) {
-            return self.free_at_once(gives_up).await;
-        }
-        self.give_up(gives_up);
-        Ok(())
-    }
-
-    /// Notes that what an entry referred to has lost a reference.
-    pub(super) fn give_up(&self, gives_up: Option<GivenUp>) {
-        match gives_up {
-            None => {}
-            Some(_) if self.has_data_file() => {}
-            Some(GivenUp::Host(host)) => self.free_range(ByteRange::new(host, self.cluster_len())),
-            Some(GivenUp::Compressed(data)) => {
-                self.free_range(ByteRange::new(data.offset, data.len));
-            }
-        }
-    }
-
-    /// What a planted bug does: the old cluster loses its reference before the new one is linked.
-    async fn free_at_once(&self, gives_up: Option<GivenUp>) -> Result<(), Error> {
-        let range = match gives_up {
-            None => return Ok(()),
-            Some(GivenUp::Host(host)) => ByteRange::new(host, self.cluster_len()),
-            Some(GivenUp::Compressed(data)) => ByteRange::new(data.offset, data.len),
-        };
-        let allocating = self.allocating().await;
-        for cluster in range.units(self.cluster_len()) {
-            allocating.lower(cluster, 1).await?;
-        }
-        Ok(())
-    }
 }
 
 /// Why not everything could be linked.
@@ -424,14 +236,6 @@ struct Failed {
     /// How many parts are done.
     linked: usize,
     error: Error,
-}
-
-/// What completes a new cluster.
-struct Fill {
-    /// In the cluster.
-    range: ByteRange,
-    /// Zeros if none.
-    bytes: Option<Vec<u8>>,
 }
 
 /// How many parts need a new host cluster.

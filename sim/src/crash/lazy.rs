@@ -285,6 +285,12 @@ impl LazyDisks {
         self.unreadable.iter().fold(images, |states, unreadable| states * unreadable.ways())
     }
 
+    /// How many requests were submitted that change a disk.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Whether anything was submitted that changes a disk.
     #[must_use]
     pub fn changed_anything(&self) -> bool {

@@ -257,15 +257,18 @@ impl Execution {
         if settled { plan.system.check_closed(&images) } else { None }
     }
 
-    /// With nothing in flight the whole disk must equal the model (D-RYW).
+    /// With nothing in flight the whole disk must equal the model (D-RYW). If nothing has failed, the
+    /// disks hold all of it after a flush (Q-CACHE).
     fn start_verifying(&mut self, plan: &Plan, device: Arc<dyn Device>) -> Output<Option<Finding>> {
         let expected = self.guest.with(|guest| {
             Obligations::quiescent(&guest.model, plan.system.initial(), EVERY_SECTOR)
         });
         let queries = plan.system.queries().to_vec();
         let may_fail = plan.has_lasting_faults();
+        let compares =
+            plan.system.compares_flushed() && !self.guest.with(|guest| guest.had_faults());
         self.world.spawn_value("verify", async move {
-            for query in queries {
+            for &query in &queries {
                 match device.read_back(query).await {
                     Ok(bytes) => {
                         let finding = expected.judge(query.offset / 512, &bytes);
@@ -278,6 +281,16 @@ impl Execution {
                         let message = format!("guest range {query} cannot be read: {error}");
                         return Some(Finding { invariant: Invariant::ELocal, message });
                     }
+                }
+            }
+            if compares {
+                if let Err(error) = device.flush().await {
+                    let message = format!("a flush with nothing in flight fails: {error}");
+                    return Some(Finding { invariant: Invariant::ELocal, message });
+                }
+                let finding = device.check_flushed(queries).await;
+                if finding.is_some() {
+                    return finding;
                 }
             }
             device.check()

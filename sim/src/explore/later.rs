@@ -76,7 +76,7 @@ impl Run<'_> {
                 self.write(op.range(), serial, device.write(offset, data))?;
             }
             GuestOp::WriteCompressed { offset, len } => {
-                let data = stamp::write_content(offset / 512, len / 512, serial);
+                let data = stamp::packed_content(offset / 512, len / 512, serial);
                 self.model.submit_write(op.range().units(512), serial);
                 self.write(op.range(), serial, device.write_compressed(offset, data))?;
             }

@@ -68,6 +68,7 @@ impl Cuts {
             Ok(Some(device)) => {
                 self.observe(|observed| observed.end("recovered"));
                 let recovered = Recovered { world, device };
+                self.check_repair(&recovered, report)?;
                 let answers = self.read_back(&recovered, point, goes_on, report)?;
                 self.cut_recovery(points, point, report)?;
                 if goes_on {

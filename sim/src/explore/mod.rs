@@ -30,6 +30,7 @@ mod latest;
 mod leaf;
 mod part;
 mod plan;
+mod repaired;
 mod report;
 mod saved;
 mod script;

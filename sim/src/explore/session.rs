@@ -179,7 +179,7 @@ impl Client {
                 self.write(index, op.range(), Content::Data, self.device.write(offset, data)).await
             }
             GuestOp::WriteCompressed { offset, len } => {
-                let data = stamp::write_content(offset / 512, len / 512, self.serial(index));
+                let data = stamp::packed_content(offset / 512, len / 512, self.serial(index));
                 let request = self.device.write_compressed(offset, data);
                 self.write(index, op.range(), Content::Data, request).await
             }

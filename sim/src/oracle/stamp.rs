@@ -6,9 +6,11 @@
 //! 0       8      kind: b"PPwrite\0", b"PPbase\0\0", b"PPold\0\0\0" or b"PPnone\0\0"
 //! 8       8      address, in sectors, little-endian
 //! 16      8      serial number, little-endian (0 for all but writes)
-//! 24      488    a word mixed from the three, 61 times, so that a torn or shifted sector matches
-//!                nothing, and a cluster of such sectors can be compressed
+//! 24      488    61 words mixed from the three, so that a torn or shifted sector matches nothing
 //! ```
+//!
+//! What is to be compressed has the kind b"PPpack\0\0" and the first of these words in the place of
+//! all, because nobody can make the others smaller.
 
 /// Bytes in a guest sector.
 pub const SECTOR_LEN: usize = 512;
@@ -58,18 +60,10 @@ impl Origin {
     /// The sector's content.
     #[must_use]
     pub fn content(self) -> Sector {
-        let words = self.words();
-        let mut bytes = [0; SECTOR_LEN];
-        let mixed = words[0] ^ words[1].rotate_left(20) ^ words[2].rotate_left(40);
-        let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5677);
-        for (index, part) in bytes.chunks_exact_mut(8).enumerate() {
-            let word = words.get(index).copied().unwrap_or(mixed);
-            part.copy_from_slice(&word.to_le_bytes());
-        }
-        bytes
+        filled(self.words(), mixed)
     }
 
-    /// The origin of `content`, if it is exactly what [`Origin::content`] gives for one.
+    /// The origin of `content`, if it [is](Origin::is) exactly that.
     #[must_use]
     pub fn of(content: &Sector) -> Option<Self> {
         let word = |at: usize| {
@@ -78,22 +72,57 @@ impl Origin {
         };
         let (sector, serial) = (word(8), word(16));
         let origin = match &content[..8] {
-            b"PPwrite\0" => Self::Write { sector, serial },
+            b"PPwrite\0" | b"PPpack\0\0" => Self::Write { sector, serial },
             b"PPbase\0\0" => Self::Base { sector },
             b"PPold\0\0\0" => Self::Old { sector },
             b"PPnone\0\0" => Self::Nothing { sector },
             _ => return None,
         };
-        (origin.content() == *content).then_some(origin)
+        origin.is(content).then_some(origin)
     }
 
-    /// Whether `content` is what [`Origin::content`] gives for this origin.
+    /// Whether `content` is what [`Origin::content`] gives for this origin, or of a write what
+    /// [`packed_content`] does.
     #[must_use]
     pub fn is(self, content: &Sector) -> bool {
+        if let (Self::Write { sector, serial }, Some(PACKED)) = (self, content.first_chunk()) {
+            return packed(sector, serial) == *content;
+        }
         // Nearly everything that is something else says so in its first words.
         let claims = |(index, word): (usize, u64)| content[index * 8..][..8] == word.to_le_bytes();
         (0..).zip(self.words()).all(claims) && self.content() == *content
     }
+}
+
+/// The kind of sectors that are to be compressed.
+const PACKED: &[u8; 8] = b"PPpack\0\0";
+
+/// The three words of a stamp, and what `next` makes of them and of what it has made before.
+fn filled(words: [u64; 3], next: impl Fn(u64) -> u64) -> Sector {
+    let mut bytes = [0; SECTOR_LEN];
+    let mut state = words[0] ^ words[1].rotate_left(20) ^ words[2].rotate_left(40);
+    for (index, part) in bytes.chunks_exact_mut(8).enumerate() {
+        let word = words.get(index).copied().unwrap_or_else(|| {
+            state = next(state);
+            state
+        });
+        part.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
+}
+
+fn mixed(state: u64) -> u64 {
+    state.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5677)
+}
+
+fn packed(sector: u64, serial: u64) -> Sector {
+    filled([u64::from_le_bytes(*PACKED), sector, serial], |state| state)
+}
+
+/// The same as [`write_content`], for a write that is to be compressed.
+#[must_use]
+pub fn packed_content(first: u64, sectors: u64, serial: u64) -> Vec<u8> {
+    (first..first + sectors).flat_map(|sector| packed(sector, serial)).collect()
 }
 
 impl std::fmt::Display for Origin {
@@ -178,6 +207,18 @@ mod tests {
             Origin::Write { sector: 17, serial: serial(1, 2, 3) }.to_string(),
             "write c2.3 at sector 17"
         );
+    }
+
+    #[test]
+    fn what_is_to_be_compressed_is_a_write_like_any_other() {
+        let content = packed_content(17, 1, 5);
+        let content: Sector = content.try_into().unwrap();
+        assert_eq!(Origin::of(&content), Some(Origin::Write { sector: 17, serial: 5 }));
+        assert!(!Origin::Write { sector: 17, serial: 6 }.is(&content));
+        assert!(!Origin::Write { sector: 18, serial: 5 }.is(&content));
+        let mut torn = content;
+        torn[256..].copy_from_slice(&packed(18, 5)[256..]);
+        assert_eq!(Origin::of(&torn), None);
     }
 
     #[test]

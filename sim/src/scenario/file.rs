@@ -55,6 +55,7 @@ pub(super) struct System {
     pub(super) compression: Option<Text>,
     pub(super) extended_l2: Option<Spanned<bool>>,
     pub(super) discards: Option<Spanned<bool>>,
+    pub(super) bitmap: Option<Text>,
     pub(super) slice: Option<Text>,
     pub(super) cache: Option<Number>,
     pub(super) data_file: Option<Spanned<bool>>,

@@ -33,6 +33,7 @@
 //! | | `backing` | as `base` |
 //! | | `lazy_refcounts`, `extended_l2`, `discards` | \[`false`\] |
 //! | | `compression` | \[`"deflate"`\] or `"zstd"` |
+//! | | `bitmap` | bytes per bit of a persistent dirty bitmap, a power of two from 512 to 64 MiB; none without it |
 //! | | `slice`, `cache` | bytes of a table kept as one \[512\], how many are kept \[4096\] |
 //! | `[system]` | `data_file` | \[`false`\] |
 //! | | `storage` | \[`"zero"`\] or `"old-content"` |

@@ -183,6 +183,9 @@ impl Printer {
         }
         self.flag("extended_l2", qcow2.extended_l2);
         self.flag("discards", qcow2.discards);
+        if let Some(granularity) = qcow2.bitmap {
+            self.key("bitmap", long(granularity));
+        }
         if qcow2.slice != Qcow2Spec::SLICE {
             self.key("slice", long(qcow2.slice));
         }

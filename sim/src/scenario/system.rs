@@ -159,6 +159,8 @@ pub struct Qcow2Spec {
     pub data_file: bool,
     /// Whether freed clusters are discarded on the host.
     pub discards: bool,
+    /// Bytes per bit of a persistent dirty bitmap that notes what is written, if there is one.
+    pub bitmap: Option<u64>,
     /// Bytes of metadata tables that the engine keeps as one.
     pub slice: u64,
     /// How many of these it keeps.

@@ -164,6 +164,25 @@ pub trait System: Send + Sync {
         None
     }
 
+    /// Whether what the disks hold is compared with the device at the end, after a flush
+    /// ([`Device::check_flushed`]).
+    fn compares_flushed(&self) -> bool {
+        false
+    }
+
+    /// Whether an opening that writes has repaired, so that [`Self::check_repaired`] holds after it and
+    /// another opening has nothing to write.
+    fn repairs(&self) -> bool {
+        false
+    }
+
+    /// What a repair has left to be done, if anything. It reads what the repair has read: nothing of
+    /// that is undecided.
+    fn check_repaired(&self, disks: &mut dyn ReadDisks) -> Option<Finding> {
+        let _ = disks;
+        None
+    }
+
     /// Events that must not happen while the workload runs.
     fn forbidden(&self) -> &[Forbidden] {
         &[]
@@ -242,6 +261,13 @@ pub trait Device: Send + Sync {
     /// Whether a background job has not come to its end.
     fn job_is_running(&self) -> bool {
         false
+    }
+
+    /// What the disks hold after a flush with nothing in flight, and the device knows better: the
+    /// first difference, if there is one. `queries` are those of [`System::queries`].
+    fn check_flushed(&self, queries: Vec<ByteRange>) -> BoxFuture<Option<Finding>> {
+        let _ = queries;
+        Box::pin(std::future::ready(None))
     }
 
     /// Structural invariants of the opened state; the first that is broken, if any.

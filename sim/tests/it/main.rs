@@ -11,6 +11,7 @@ mod explore;
 mod models;
 mod named_invariants;
 mod orders;
+mod qcow2_judged;
 mod real_images;
 mod reordered;
 mod second_power_cut;

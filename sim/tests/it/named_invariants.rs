@@ -28,6 +28,8 @@ enum How {
     ReadsZeros,
     /// Flush flushes nothing, and the write after it panics.
     PanicsAfterFlush,
+    /// Nothing, if what recovery writes were no repair.
+    RepairsAgain,
 }
 
 impl System for Marked {
@@ -45,6 +47,10 @@ impl System for Marked {
 
     fn queries(&self) -> &[ByteRange] {
         &self.whole
+    }
+
+    fn repairs(&self) -> bool {
+        matches!(self.wrong, How::RepairsAgain)
     }
 
     fn open(
@@ -79,7 +85,8 @@ impl Device for Opened {
     }
 
     fn write(&self, offset: u64, data: Vec<u8>) -> BoxFuture<Result<(), Error>> {
-        assert!(offset == 0 || matches!(self.wrong, How::ReadsZeros), "a bug of the device");
+        let panics = matches!(self.wrong, How::PanicsAfterFlush);
+        assert!(offset == 0 || !panics, "a bug of the device");
         let write = self.disk.write(offset, data, WriteFlags::NONE);
         Box::pin(async { write.await.map_err(|error| Error::disk("write", error)) })
     }
@@ -130,4 +137,12 @@ fn a_panic_does_not_hide_what_a_power_cut_before_it_shows() {
     let result = search(How::PanicsAfterFlush, &ops, Invariant::DDur);
     let found = found(&result);
     assert!(found.contains(&Invariant::DDur), "{found:?}");
+}
+
+#[test]
+fn a_repair_leaves_nothing_to_be_written() {
+    let result = search(How::RepairsAgain, &["write 0 512", "flush"], Invariant::QRepair);
+    assert_eq!(found(&result), [Invariant::QRepair]);
+    let message = &result.violations[0].message;
+    assert_eq!(message, "after a repair another opening writes");
 }

@@ -1,6 +1,5 @@
 //! Attempts to break the running engine: each test here states what should hold.
 #![expect(clippy::disallowed_types, reason = "test disks, used by one thread")]
-#![allow(clippy::unwrap_used)]
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,8 +1,12 @@
 //! Images made here, judged by qemu-img and by our own check; options that make none.
 
 use futures_util::FutureExt;
+use plugpull_engine::qcow2::bitmap_directory;
 use plugpull_engine::qcow2::check::check;
-use plugpull_engine::qcow2::create::{BackingOptions, CreateOptions, DataFileOptions, create};
+use plugpull_engine::qcow2::create::{
+    BackingOptions, BitmapOptions, CreateOptions, DataFileOptions, create,
+};
+use plugpull_engine::qcow2::geometry::Geometry;
 use plugpull_engine::qcow2::header::{Compression, Header};
 use plugpull_engine::{Error, ErrorKind};
 
@@ -39,9 +43,21 @@ pub(crate) fn many() -> Vec<CreateOptions> {
         CreateOptions { backing: backing(Some("raw")), cluster_len: 512, ..plain.clone() },
         CreateOptions { lazy_refcounts: true, ..plain.clone() },
         CreateOptions { compression: Compression::Zstd, ..plain.clone() },
-        CreateOptions { extended_l2: true, cluster_len: 16384, ..plain },
+        CreateOptions { extended_l2: true, cluster_len: 16384, ..plain.clone() },
+        CreateOptions { bitmaps: vec![bitmap("one", 65536)], ..plain.clone() },
+        // The directory and the second table have more than one cluster.
+        CreateOptions {
+            cluster_len: 512,
+            bitmaps: vec![bitmap(&"x".repeat(1000), 1 << 20), bitmap("fine", 512)],
+            virtual_size: 1 << 28,
+            ..plain
+        },
     ]);
     many
+}
+
+fn bitmap(name: &str, granularity: u64) -> BitmapOptions {
+    BitmapOptions { name: name.into(), granularity }
 }
 
 #[test]
@@ -132,6 +148,14 @@ fn options_that_make_no_image_write_nothing() {
         CreateOptions { backing: backing(&"x".repeat(1024)), ..plain.clone() },
         CreateOptions { backing: backing(&"x".repeat(500)), cluster_len: 512, ..plain.clone() },
         CreateOptions { backing: backing("b"), data_file: data_file(true), ..plain.clone() },
+        CreateOptions { version: 2, bitmaps: vec![bitmap("b", 512)], ..plain.clone() },
+        CreateOptions { bitmaps: vec![bitmap("b", 512)], virtual_size: 0, ..plain.clone() },
+        CreateOptions { bitmaps: vec![bitmap("", 512)], ..plain.clone() },
+        CreateOptions { bitmaps: vec![bitmap(&"x".repeat(1024), 512)], ..plain.clone() },
+        CreateOptions { bitmaps: vec![bitmap("b", 512), bitmap("b", 1024)], ..plain.clone() },
+        CreateOptions { bitmaps: vec![bitmap("b", 256)], ..plain.clone() },
+        CreateOptions { bitmaps: vec![bitmap("b", 3 << 10)], ..plain.clone() },
+        CreateOptions { bitmaps: vec![bitmap("b", 4 << 30)], ..plain.clone() },
     ] {
         let disk = MemDisk::new(vec![1; 512]);
         let result = create(&disk, &options).now_or_never().unwrap();
@@ -139,4 +163,34 @@ fn options_that_make_no_image_write_nothing() {
         assert_eq!(kind, Some(ErrorKind::InvalidArgument), "{options:?}");
         assert!(disk.changes().is_empty());
     }
+}
+
+/// New bitmaps are enabled and consistent, for us and for qemu.
+#[test]
+fn bitmaps_are_there_from_the_start() {
+    let bitmaps = vec![bitmap("fine", 512), bitmap("coarse", 1 << 20)];
+    let options = CreateOptions { virtual_size: 10 << 20, bitmaps, ..Default::default() };
+    let disk = created(&options).unwrap();
+    let header = Header::read(&disk).now_or_never().unwrap().unwrap();
+    let geometry = Geometry::validate(&header, plugpull_engine::Disk::len(&disk)).unwrap();
+    let extension = header.consistent_bitmaps().unwrap();
+    let read = bitmap_directory::read(&disk, extension, &geometry).now_or_never().unwrap().unwrap();
+    let facts: Vec<_> = read
+        .iter()
+        .map(|bitmap| (bitmap.name.as_str(), bitmap.granularity_bits, bitmap.auto, bitmap.in_use))
+        .collect();
+    assert_eq!(facts, [("fine", 9, true, false), ("coarse", 20, true, false)]);
+    let Some(qemu) = Qemu::find() else { return };
+    std::fs::write(qemu.path("a.qcow2"), disk.bytes()).unwrap();
+    let info = qemu.said(&["info", "--output=json", "a.qcow2"]);
+    let parts = ["\"name\": \"fine\"", "\"granularity\": 512", "\"name\": \"coarse\"", "\"auto\""];
+    for part in parts {
+        assert!(info.contains(part), "{part} in {info}");
+    }
+    assert!(!info.contains("in-use"), "{info}");
+    // It finds its way through the tables.
+    qemu.io("a.qcow2", &["write 0 4k"]);
+    qemu.img(&["bitmap", "--clear", "a.qcow2", "fine"]);
+    qemu.img(&["bitmap", "--remove", "a.qcow2", "coarse"]);
+    assert_eq!(qemu.check(&qemu.read("a.qcow2")), Ok(()));
 }

@@ -5,6 +5,7 @@ mod bitmaps;
 mod check;
 mod create;
 mod damaged;
+mod flushes;
 mod header;
 mod hostile;
 mod qemu;

@@ -45,7 +45,7 @@ impl Qemu {
     /// What `qemu-img check` has to complain about an image, if anything.
     pub(crate) fn check(&self, bytes: &[u8]) -> Result<(), String> {
         std::fs::write(self.path("checked.qcow2"), bytes).unwrap();
-        self.run("qemu-img", &["check", "-f", "qcow2", "checked.qcow2"])
+        self.run("qemu-img", &["check", "-f", "qcow2", "checked.qcow2"]).map(drop)
     }
 
     /// The bytes of a file.
@@ -60,12 +60,18 @@ impl Qemu {
         self.read("seen.raw")
     }
 
-    fn run(&self, tool: &str, arguments: &[&str]) -> Result<(), String> {
+    /// What qemu-img has to say.
+    pub(crate) fn said(&self, arguments: &[&str]) -> String {
+        let output = self.run("qemu-img", arguments);
+        output.unwrap_or_else(|said| panic!("qemu-img {arguments:?}: {said}"))
+    }
+
+    fn run(&self, tool: &str, arguments: &[&str]) -> Result<String, String> {
         let dir: &Path = self.dir.path();
         let output = Command::new(tool).args(arguments).current_dir(dir).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let said = text(&output.stdout) + &text(&output.stderr);
-        if output.status.success() { Ok(()) } else { Err(said) }
+        if output.status.success() { Ok(said) } else { Err(said) }
     }
 }
 

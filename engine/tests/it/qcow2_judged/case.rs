@@ -3,6 +3,7 @@
 use plugpull_engine::qcow2::create::{BackingOptions, CreateOptions, DataFileOptions};
 use plugpull_engine::qcow2::header::Compression;
 
+use super::ops::repeated;
 use crate::world::Numbers;
 
 /// The image's name, in its folder.
@@ -103,7 +104,9 @@ impl Case {
     /// What the guest sees of the base when the image is new.
     pub(super) fn base(&self) -> Vec<u8> {
         let len = self.base_len.map_or(0, index);
-        (0..len).map(|at| u8::try_from(at / 512 % 199 + at % 53).expect("a byte") | 1).collect()
+        // Repeats after a prime number of bytes: no two sectors or clusters hold the same.
+        let byte = |at| u8::try_from(at / 512 % 199 + at % 53).expect("a byte") | 1;
+        repeated(&(0..100_003).map(byte).collect::<Vec<u8>>(), len)
     }
 
     pub(super) fn options(&self) -> CreateOptions {
@@ -118,6 +121,7 @@ impl Case {
             compression: if self.zstd { Compression::Zstd } else { Compression::Deflate },
             extended_l2: self.extended_l2,
             data_file: self.data_file.map(|raw| DataFileOptions { name: DATA.into(), raw }),
+            bitmaps: Vec::new(),
         }
     }
 

@@ -16,6 +16,7 @@ mod ours;
 mod qemu;
 mod random;
 mod recorded;
+mod volatile;
 mod write_log;
 
 use std::io::Write as _;

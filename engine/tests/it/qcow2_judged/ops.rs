@@ -46,9 +46,17 @@ impl Fill {
     pub(super) fn bytes(self, len: u64) -> Vec<u8> {
         match self {
             Self::Byte(byte) => vec![byte; index(len)],
-            Self::Noise(number) => noise(number).into_iter().cycle().take(index(len)).collect(),
+            Self::Noise(number) => repeated(&noise(number), index(len)),
         }
     }
+}
+
+/// Again and again the same, cut off at a length. Not byte by byte: that takes debug builds longer than
+/// what is tested.
+pub(super) fn repeated(bytes: &[u8], len: usize) -> Vec<u8> {
+    let mut all = bytes.repeat(len.div_ceil(bytes.len()));
+    all.truncate(len);
+    all
 }
 
 /// The content of a file of noise: of an odd length, so that it is not the same in each sector.

@@ -12,6 +12,7 @@ use plugpull_engine::{Access, ByteRange, Disk, Error, FileDisk, LocalRuntime};
 
 use super::case::{Case, DATA, IMAGE};
 use super::ops::Op;
+use super::volatile::Volatile;
 
 /// Bytes of one request when everything is read.
 const PIECE_LEN: u64 = 1 << 20;
@@ -127,7 +128,7 @@ impl Ours {
 /// Opens a file as a disk.
 pub(super) fn file(path: &Path, mode: FileMode) -> Result<Arc<dyn Disk>, Error> {
     let disk = FileDisk::open(path, mode).map_err(|error| Error::disk("open file", error))?;
-    Ok(Arc::new(disk))
+    Ok(Arc::new(Volatile(disk)))
 }
 
 /// Opens what an image names, in its folder.

@@ -118,7 +118,8 @@ impl Twin {
                 self.commands.push(format!("discard {} {}", range.offset, range.len));
             }
             Op::Flush => self.commands.push("flush".to_owned()),
-            Op::Reopen => self.finish()?,
+            // QEMU opens its image anew for each batch.
+            Op::Reopen => {}
             Op::Resize(new_len) => {
                 self.alone(&format!("qemu-img resize -q -f qcow2 --shrink {IMAGE} {new_len}"))?;
                 // When it shrinks a disk, QEMU keeps the rest of the last cluster, and shows it

@@ -310,6 +310,8 @@ fn every_rule_of_qcow2_points_at_its_place() {
         ("slice = \"1 KiB\"", "slice = \"100\"", "\"100\"", "100 is not a power of two"),
         ("discards = true", "refcount_bits = 8", "8", "refcounts of 8 bits"),
         ("discards = true", "lazy_refcounts = true", "true", "`lazy_refcounts` in version 2"),
+        ("discards = true", "bitmap = \"2 KiB\"", "\"2 KiB\"", "`bitmap` in version 2"),
+        ("version = 2", "bitmap = \"3 KiB\"", "\"3 KiB\"", "3072 is not a power of two"),
         ("discards = true", "compression = \"zstd\"", "\"zstd\"", "`compression` in version 2"),
         ("version = 2", "extended_l2 = true", "\"4 KiB\"", "clusters too small for subclusters"),
         ("version = 2", "refcount_bits = 3", "3", "refcounts of 3 bits"),

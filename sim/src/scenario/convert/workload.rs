@@ -14,9 +14,11 @@ use crate::workload::{GuestOp, SetupOp, SnapshotName};
 
 /// Most requests that one client can make: every execution holds all of them.
 const REQUESTS_MAX: u64 = 100_000;
-/// The largest disk of which snapshots are made, and that clients resize: the model has each of its
-/// sectors.
-const MODELLED_SIZE_MAX: u64 = 1 << 20;
+/// The largest disk of which snapshots are made: the model has each of its sectors, and all of them
+/// are read back.
+const SNAPSHOT_SIZE_MAX: u64 = 1 << 20;
+/// The largest that clients make a disk: the model has each of its sectors.
+const RESIZED_SIZE_MAX: u64 = 16 << 20;
 
 /// What can be asked of a device, and what the requests so far have made of it.
 #[derive(Debug, Clone)]
@@ -121,8 +123,8 @@ impl Requests {
                 let problem = format!("a second snapshot `{name}`");
                 Err(Problem::at(text, problem, "expected another name, or its deletion before"))
             }
-            GuestOp::Snapshot(_) if self.size > MODELLED_SIZE_MAX => {
-                let expected = format!("expected at most {}", LongLen(MODELLED_SIZE_MAX));
+            GuestOp::Snapshot(_) if self.size > SNAPSHOT_SIZE_MAX => {
+                let expected = format!("expected at most {}", LongLen(SNAPSHOT_SIZE_MAX));
                 Err(Problem::at(text, "a snapshot of a disk that is too large", expected))
             }
             GuestOp::Apply(_) | GuestOp::DeleteSnapshot(_) if !exists => {
@@ -245,11 +247,11 @@ fn client(client: &file::Client, start: &Requests, mut requests: Requests) -> Re
         requests.size = start.size;
     }
     let is_large = |op: &GuestOp| match *op {
-        GuestOp::Resize(size) => size.max(start.size) > MODELLED_SIZE_MAX,
+        GuestOp::Resize(size) => size.max(start.size) > RESIZED_SIZE_MAX,
         _ => false,
     };
     if let Some((text, _)) = texts.iter().zip(&ops).find(|(_, op)| is_large(op)) {
-        let expected = format!("expected at most {}", LongLen(MODELLED_SIZE_MAX));
+        let expected = format!("expected at most {}", LongLen(RESIZED_SIZE_MAX));
         return Err(Problem::at(text, "a client that resizes a disk that is too large", expected));
     }
     // What is right twice is right any number of times.

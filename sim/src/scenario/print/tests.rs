@@ -145,7 +145,7 @@ fn qcow2(access: Access) -> impl Strategy<Value = Qcow2Spec> {
     let len = prop_oneof![Just(SIZE), (200..4000u64).prop_map(|sectors| sectors * 512)];
     let backing = (len, vec(hole, 0..3)).prop_map(|(len, holes)| PatternSpec { len, holes });
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    let tables = (0..3u32, 0..7u32, 9..22u32, 1..9999u32);
+    let tables = (0..3u32, 0..7u32, 9..22u32, 1..9999u32, of(9..27u32));
     let rest = (
         select(vec![StorageContent::Zero, StorageContent::OldContent]),
         vec(setup_op(), 0..12),
@@ -153,7 +153,7 @@ fn qcow2(access: Access) -> impl Strategy<Value = Qcow2Spec> {
     );
     (of(backing), flags, tables, rest).prop_map(move |(backing, flags, tables, rest)| {
         let (lazy_refcounts, data_file, discards, damaged) = flags;
-        let (kind, refcount_order, slice_bits, cache) = tables;
+        let (kind, refcount_order, slice_bits, cache, granularity_bits) = tables;
         let (storage, mut setup, planted) = rest;
         setup.retain(|op| !matches!(op, SetupOp::Grow(_)));
         let new = kind > 0;
@@ -168,6 +168,7 @@ fn qcow2(access: Access) -> impl Strategy<Value = Qcow2Spec> {
             extended_l2: kind == 2,
             data_file: data_file && new,
             discards,
+            bitmap: granularity_bits.filter(|_| new).map(|bits| 1 << bits),
             slice: 1 << slice_bits,
             cache,
             storage,

@@ -24,7 +24,7 @@ use crate::system::{BoxFuture, Device, Purpose, ReadDisks, System};
 
 use describe::Places;
 use device::Qcow2Device;
-use structure::Question;
+use structure::{Known, Question};
 use views::Views;
 
 /// A qcow2 image on simulated disks.
@@ -39,6 +39,7 @@ pub struct Qcow2System {
     opening: Opening,
     queries: Vec<ByteRange>,
     questions: Vec<Question>,
+    known: Known,
     /// Whether refcounts are exact at the start, so that they have to be after a close.
     exact: bool,
     places: Places,
@@ -57,11 +58,22 @@ struct Opening {
 }
 
 impl Opening {
+    /// Opens the image in `disks`, and keeps what is needed to open it once more.
     async fn device(
         self,
         disks: Vec<Arc<dyn Disk>>,
         runtime: Arc<dyn Runtime>,
     ) -> Result<Arc<dyn Device>, Error> {
+        let image = self.image(disks.clone(), Arc::clone(&runtime)).await?;
+        let again = Opening { access: Access::ReadOnly, ..self };
+        Ok(Arc::new(Qcow2Device::new(image, again, disks, runtime)))
+    }
+
+    async fn image(
+        self,
+        disks: Vec<Arc<dyn Disk>>,
+        runtime: Arc<dyn Runtime>,
+    ) -> Result<Qcow2, Error> {
         let mut rest = disks.into_iter();
         let file = rest.next().expect("there is an image disk");
         let data = self.has_data.then(|| rest.next().expect("there is a data disk"));
@@ -75,7 +87,7 @@ impl Opening {
             slice_len: self.slice_len,
             slices_max: self.slices_max,
         };
-        Ok(Arc::new(Qcow2Device::new(Qcow2::open(file, options).await?)))
+        Qcow2::open(file, options).await
     }
 }
 
@@ -149,11 +161,29 @@ impl System for Qcow2System {
     }
 
     fn check_image(&self, question: usize, disks: &mut dyn ReadDisks) -> Option<Finding> {
-        structure::ask(disks, self.questions[question])
+        structure::ask(disks, self.questions[question], &self.known)
     }
 
     fn check_closed(&self, images: &[Image]) -> Option<Finding> {
-        if self.exact { structure::exact(&mut Held(images)) } else { None }
+        let exact = if self.exact { structure::exact(&mut Held(images)) } else { None };
+        let finding = exact.or_else(|| {
+            let noted = self.questions.iter().filter(|it| matches!(it, Question::Noted(_)));
+            noted.copied().find_map(|it| structure::ask(&mut Held(images), it, &self.known))
+        })?;
+        let message = format!("after a clean close {}", finding.message);
+        Some(Finding { message, ..finding })
+    }
+
+    fn compares_flushed(&self) -> bool {
+        !self.damaged && !self.is_read_only()
+    }
+
+    fn repairs(&self) -> bool {
+        !self.damaged && !self.is_read_only()
+    }
+
+    fn check_repaired(&self, disks: &mut dyn ReadDisks) -> Option<Finding> {
+        structure::repaired(disks)
     }
 
     fn describe(&self, disk: usize, offset: u64) -> Option<String> {

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use plugpull_engine::qcow2::create::{BackingOptions, CreateOptions, DataFileOptions, create};
+use plugpull_engine::qcow2::create::{
+    BackingOptions, BitmapOptions, CreateOptions, DataFileOptions, create,
+};
 use plugpull_engine::qcow2::planted::PlantedBugs;
-use plugpull_engine::{Access, Error};
+use plugpull_engine::{Access, Error, SECTOR};
 
 use crate::disk::{DiskSpec, Image};
 use crate::oracle::stamp::Origin;
 use crate::scenario::{self, Qcow2Spec, StorageContent};
 use crate::system::qcow2::describe::Places;
+use crate::system::qcow2::structure::Known;
 use crate::system::qcow2::views::Views;
 use crate::system::qcow2::{Held, Opening, Qcow2System, structure};
 use crate::system::setup::{GuestContent, Setup, SetupFailed, Touched, pattern_content, stamped};
@@ -59,10 +62,24 @@ impl Qcow2System {
             ..opening
         };
         let held = &mut Held(&start);
-        let mut questions = structure::questions(&slices(held, &views, touched), REFCOUNT_SECTORS);
+        let len = content.active.len();
+        let snapshots = content.snapshots.values().map(Image::len);
+        let known = Known {
+            start: start.clone(),
+            content: content.active.clone(),
+            len,
+            sizes: snapshots.chain([len]).collect(),
+        };
+        let slices = slices(held, &views, touched);
+        let mut questions = structure::questions(&slices, REFCOUNT_SECTORS);
+        if structure::has_bitmaps(held) {
+            let asked = touched.queries(len);
+            let sectors = asked.iter().flat_map(|range| range.units(SECTOR));
+            questions.extend(structure::bitmap_questions(&slices, sectors));
+        }
         if spec.damaged {
             // What is broken at the start stays broken.
-            questions.retain(|&question| structure::ask(held, question).is_none());
+            questions.retain(|&question| structure::ask(held, question, &known).is_none());
         }
         Ok(Self {
             disks: disks.to_vec(),
@@ -70,6 +87,7 @@ impl Qcow2System {
             exact: structure::exact(held).is_none(),
             places: Places::of(held),
             questions,
+            known,
             start,
             damaged: spec.damaged,
             initial: views.content(&content),
@@ -110,6 +128,11 @@ fn create_image(setup: &Setup<'_>, spec: &Qcow2Spec) -> Result<(), SetupFailed> 
         compression: spec.compression,
         extended_l2: spec.extended_l2,
         data_file: spec.data_file.then(|| DataFileOptions { name: "data".to_owned(), raw: false }),
+        bitmaps: spec
+            .bitmap
+            .iter()
+            .map(|&granularity| BitmapOptions { name: "changes".to_owned(), granularity })
+            .collect(),
     };
     let disks = setup.disks();
     setup.step("create", async move { create(disks[0].as_ref(), &options).await.map(drop) })

@@ -27,8 +27,12 @@ impl GuestContent {
     /// What a request makes of it.
     pub(in crate::system) fn follow(&mut self, op: GuestOp, serial: u64) {
         match op {
-            GuestOp::Write { offset, len } | GuestOp::WriteCompressed { offset, len } => {
+            GuestOp::Write { offset, len } => {
                 let data = stamp::write_content(offset / SECTOR, len / SECTOR, serial);
+                self.active.write(offset, &data);
+            }
+            GuestOp::WriteCompressed { offset, len } => {
+                let data = stamp::packed_content(offset / SECTOR, len / SECTOR, serial);
                 self.active.write(offset, &data);
             }
             GuestOp::Discard { offset, len } | GuestOp::WriteZeroes { offset, len, .. } => {

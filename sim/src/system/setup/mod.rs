@@ -169,7 +169,8 @@ impl<'a> Setup<'a> {
                 self.step(step, device.write_zeroes(ByteRange::new(offset, len), unmap))
             }
             GuestOp::WriteCompressed { offset, len } => {
-                self.step(step, device.write_compressed(offset, data(offset, len)))
+                let data = stamp::packed_content(offset / SECTOR, len / SECTOR, serial);
+                self.step(step, device.write_compressed(offset, data))
             }
             GuestOp::Snapshot(name) => self.step(step, device.snapshot(name)),
             GuestOp::Apply(name) => self.step(step, device.apply(name)),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use plugpull_engine::ByteRange;
+use plugpull_engine::{ByteRange, SECTOR};
 
 use crate::workload::{GuestOp, SnapshotName};
 
@@ -29,6 +29,9 @@ impl<'a> FromIterator<&'a GuestOp> for Touched {
             touched.snapshots.extend(op.snapshot());
             if let GuestOp::Resize(len) = *op {
                 touched.len_max = touched.len_max.max(len);
+                // Where tables that are too short, or in the wrong place, show.
+                touched.ranges.push(ByteRange::new(0, SECTOR));
+                touched.ranges.push(ByteRange::new(len - SECTOR, SECTOR));
             }
         }
         touched

@@ -13,6 +13,8 @@ use crate::scenario::{PatternSpec, Qcow2Spec, StorageContent};
 
 /// Smallest and largest cluster, in bytes.
 const CLUSTERS: [u64; 2] = [512, 2 << 20];
+/// Least and most bytes per bit of a dirty bitmap.
+const GRANULARITIES: [u64; 2] = [512, 64 << 20];
 /// The smallest cluster that has subclusters of whole sectors.
 const EXTENDED_CLUSTER_MIN: u64 = 16 << 10;
 
@@ -27,6 +29,7 @@ pub(super) fn own_keys(shape: &file::System) -> Vec<Key> {
         key("compression", &shape.compression),
         key("extended_l2", &shape.extended_l2),
         key("discards", &shape.discards),
+        key("bitmap", &shape.bitmap),
         key("slice", &shape.slice),
         key("cache", &shape.cache),
     ]
@@ -66,6 +69,10 @@ pub(super) fn qcow2(shape: &file::System) -> Result<Qcow2Spec> {
         extended_l2: flag(&shape.extended_l2),
         data_file: flag(&shape.data_file),
         discards: flag(&shape.discards),
+        bitmap: match &shape.bitmap {
+            None => None,
+            Some(text) => Some(power_of_two(text, GRANULARITIES)?),
+        },
         slice: match &shape.slice {
             None => Qcow2Spec::SLICE,
             Some(text) => power_of_two(text, CLUSTERS)?,
@@ -105,6 +112,9 @@ fn only_version_3(shape: &file::System, compression: Compression) -> Result<()> 
         if let Some(place) = value.as_ref().filter(|flag| *flag.get_ref()) {
             return Err(Problem::at(place, problem(key), expected));
         }
+    }
+    if let Some(place) = &shape.bitmap {
+        return Err(Problem::at(place, problem("bitmap"), expected));
     }
     match &shape.compression {
         Some(place) if compression == Compression::Zstd => {

@@ -1,20 +1,12 @@
-//! Q-EXACT: every reference of an image is counted, and compared with every refcount.
+//! Q-EXACT, and Q-REPAIR as far as it is the same: every reference of an image is counted, and compared
+//! with every refcount.
 
 use std::collections::BTreeMap;
 
-use plugpull_engine::ByteRange;
-
-use super::layout::{Bytes, Table};
-use super::{Owner, Structure, TABLE_ENTRIES_MAX, finding, limit};
+use super::{Owner, Structure, TABLE_ENTRIES_MAX, finding, is_dirty};
 use crate::oracle::Finding;
 use crate::system::ReadDisks;
 use crate::verdict::Invariant;
-
-/// The header extension that names the bitmap directory.
-const BITMAPS: u64 = 0x2385_2875;
-/// Most header extensions and bitmaps that are looked at.
-const EXTENSIONS_MAX: usize = 64;
-const BITMAPS_MAX: u64 = 1 << 16;
 
 /// How the refcounts of an image differ from its references, or the marks of its entries from the
 /// refcounts, if they do.
@@ -22,6 +14,16 @@ pub(in crate::system::qcow2) fn exact(disks: &mut dyn ReadDisks) -> Option<Findi
     let mut image = Structure::read(disks)?;
     let references = image.all_references();
     image.first_difference(&references).or_else(|| image.first_unmarked())
+}
+
+/// What a repair has left to be done, if anything.
+pub(in crate::system::qcow2) fn repaired(disks: &mut dyn ReadDisks) -> Option<Finding> {
+    let left = if is_dirty(disks) {
+        "the image is still marked dirty".to_owned()
+    } else {
+        exact(disks)?.message
+    };
+    finding(Invariant::QRepair, format!("after a repair {left}"))
 }
 
 impl Structure<'_> {
@@ -40,9 +42,7 @@ impl Structure<'_> {
                 }
             }
         }
-        if self.layout.bitmaps {
-            self.bitmap_clusters().into_iter().for_each(count);
-        }
+        self.bitmap_owners().into_iter().for_each(|(host, _)| count(host));
         references
     }
 
@@ -78,7 +78,7 @@ impl Structure<'_> {
                 return None;
             }
             let message = format!(
-                "after a clean close host cluster {host} has refcount {refcount} and {references} \
+                "host cluster {host} has refcount {refcount} and {references} \
                  references"
             );
             finding(Invariant::QExact, message)
@@ -109,54 +109,11 @@ impl Structure<'_> {
                 }
                 let marked = if copied { "is marked" } else { "is not marked" };
                 let message = format!(
-                    "after a clean close the entry of {owner} {marked} as copied, and host cluster \
+                    "the entry of {owner} {marked} as copied, and host cluster \
                      {host} has refcount {refcount}"
                 );
                 finding(Invariant::QCopied, message)
             })
         })
     }
-
-    /// The host clusters of the bitmap directory, of the bitmap tables and of the bitmaps.
-    fn bitmap_clusters(&mut self) -> Vec<u64> {
-        let layout = self.layout;
-        let Some((count, directory)) = bitmap_directory(&mut self.bytes, layout.header_len) else {
-            return Vec::new();
-        };
-        let mut clusters: Vec<u64> = layout.clusters(directory).collect();
-        let mut at = directory.offset;
-        for _ in 0..count.min(BITMAPS_MAX) {
-            let table =
-                Table { offset: self.bytes.number(at, 8), entries: self.bytes.number(at + 8, 4) };
-            let (name_len, extra_len) =
-                (self.bytes.number(at + 18, 2), self.bytes.number(at + 20, 4));
-            at = (at + 24 + extra_len + name_len).next_multiple_of(8);
-            clusters.extend(layout.clusters(table.range()).take(limit(TABLE_ENTRIES_MAX)));
-            for index in 0..table.entries.min(TABLE_ENTRIES_MAX) {
-                let offset = self.bytes.number(table.offset + 8 * index, 8) & !0x1ff;
-                if offset != 0 {
-                    clusters.push(offset >> layout.cluster_bits);
-                }
-            }
-        }
-        clusters
-    }
-}
-
-/// How many bitmaps there are, and where their directory is.
-fn bitmap_directory(bytes: &mut Bytes<'_>, header_len: u64) -> Option<(u64, ByteRange)> {
-    let mut at = header_len;
-    for _ in 0..EXTENSIONS_MAX {
-        let (kind, len) = (bytes.number(at, 4), bytes.number(at + 4, 4));
-        match kind {
-            0 => return None,
-            BITMAPS => {
-                let (len, offset) = (bytes.number(at + 16, 8), bytes.number(at + 24, 8));
-                let directory = ByteRange::between(offset, offset.saturating_add(len));
-                return Some((bytes.number(at + 8, 4), directory));
-            }
-            _ => at += 8 + len.next_multiple_of(8),
-        }
-    }
-    None
 }

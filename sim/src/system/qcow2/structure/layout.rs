@@ -55,6 +55,21 @@ impl<'a> Bytes<'a> {
         number
     }
 
+    /// The sector at `offset` of the disk with the guest's data.
+    pub(super) fn data(&mut self, layout: &Layout, offset: u64) -> Vec<u8> {
+        let disk = if layout.data_file { IMAGE + 1 } else { IMAGE };
+        self.disks.read(disk, ByteRange::new(offset, SECTOR))
+    }
+
+    /// The sector at `offset` of the backing file; zeros without one.
+    pub(super) fn backing(&mut self, layout: &Layout, offset: u64) -> Vec<u8> {
+        if !layout.has_backing {
+            return vec![0; 512];
+        }
+        let disk = if layout.data_file { IMAGE + 2 } else { IMAGE + 1 };
+        self.disks.read(disk, ByteRange::new(offset, SECTOR))
+    }
+
     pub(super) fn file_len(&mut self) -> u64 {
         self.disks.len(IMAGE)
     }
@@ -69,7 +84,12 @@ pub(super) struct Layout {
     snapshots: u64,
     snapshots_offset: u64,
     refcount_order: u32,
-    has_zero_flag: bool,
+    pub(super) has_zero_flag: bool,
+    /// Bytes that the guest sees.
+    pub(super) size: u64,
+    has_backing: bool,
+    /// Refcounts may be left behind, as long as the image is marked dirty.
+    pub(super) lazy: bool,
     /// Refcounts may be too low.
     pub(super) dirty: bool,
     pub(super) extended: bool,
@@ -98,6 +118,8 @@ impl Table {
 pub(super) struct Snapshot {
     pub(super) name: String,
     pub(super) l1: Table,
+    /// Bytes of its disk.
+    pub(super) size: u64,
 }
 
 /// What an L2 entry says of host clusters.
@@ -124,6 +146,7 @@ impl Layout {
             return None;
         }
         let incompatible = if version == 3 { field(bytes, 72, 8) } else { 0 };
+        let compatible = if version == 3 { field(bytes, 80, 8) } else { 0 };
         let autoclear = if version == 3 { field(bytes, 88, 8) } else { 0 };
         let refcount_order = if version == 3 { field(bytes, 96, 4) } else { 4 };
         let header_len = if version == 3 { field(bytes, 100, 4) } else { 72 };
@@ -141,6 +164,9 @@ impl Layout {
             snapshots_offset: offset(bytes, 64)?,
             refcount_order: u32::try_from(refcount_order).ok().filter(|order| *order <= 6)?,
             has_zero_flag: version == 3,
+            size: field(bytes, 24, 8),
+            has_backing: field(bytes, 8, 8) != 0,
+            lazy: compatible & 1 != 0,
             dirty: incompatible & 1 != 0,
             extended: incompatible & 1 << 4 != 0,
             data_file: incompatible & 1 << 2 != 0,
@@ -176,6 +202,7 @@ impl Layout {
     /// The snapshots, with the range of their table.
     pub(super) fn snapshots(&self, bytes: &mut Bytes<'_>) -> (Vec<Snapshot>, ByteRange) {
         let mut at = self.snapshots_offset;
+        let mut end = at;
         let mut snapshots = Vec::new();
         for _ in 0..self.snapshots.min(SNAPSHOTS_MAX) {
             let l1 =
@@ -183,13 +210,18 @@ impl Layout {
             let id_len = bytes.number(at + 12, 2);
             let name_len = bytes.number(at + 14, 2).min(SNAPSHOT_LEN_MAX);
             let extra_len = bytes.number(at + 36, 4).min(SNAPSHOT_LEN_MAX);
+            // Before it, the length of the machine state.
+            let size = if extra_len >= 16 { bytes.number(at + 48, 8) } else { self.size };
             let name_at = at + 40 + extra_len + id_len;
             let name = (name_at..name_at + name_len).map(|at| bytes.number(at, 1));
             let name: Vec<u8> = name.filter_map(|byte| u8::try_from(byte).ok()).collect();
-            snapshots.push(Snapshot { name: String::from_utf8_lossy(&name).into_owned(), l1 });
-            at = (name_at + name_len).next_multiple_of(8);
+            let name = String::from_utf8_lossy(&name).into_owned();
+            snapshots.push(Snapshot { name, l1, size });
+            // The file may end before the last one's padding.
+            end = name_at + name_len;
+            at = end.next_multiple_of(8);
         }
-        (snapshots, ByteRange::between(self.snapshots_offset, at))
+        (snapshots, ByteRange::between(self.snapshots_offset, end))
     }
 
     /// The entry of an L1 table for an L2 table: where that is, and whether it is marked as copied.
@@ -218,7 +250,7 @@ impl Layout {
         (first..).zip(entries).filter(|(_, entry)| entry.hosts.0 < entry.hosts.1).collect()
     }
 
-    fn entry(&self, descriptor: u64) -> Entry {
+    pub(super) fn entry(&self, descriptor: u64) -> Entry {
         let copied = descriptor & COPIED != 0;
         if descriptor & COMPRESSED != 0 {
             let bits = 62 - (self.cluster_bits - 8);

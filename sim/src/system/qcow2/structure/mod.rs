@@ -1,32 +1,39 @@
-//! Structural invariants of the bytes that a power cut left, before any recovery; and Q-EXACT of a
-//! closed image.
+//! Structural invariants of the bytes that a power cut left, before any recovery; Q-EXACT of a closed
+//! image, and Q-REPAIR of one that was repaired.
 //!
 //! | invariant | question |
 //! |---|---|
 //! | Q-REF | is the refcount of whatever a slice refers to high enough? Of tables, too. Not while the image is marked dirty |
+//! | Q-CLEAN | the same, in an image whose refcounts may be left behind: then the mark is wrong |
 //! | Q-COPIED | is it one, where the entry says so? Active tables only, and not while dirty |
 //! | Q-ALIAS | is nothing of one slice anything of another, or a table? |
 //! | Q-REFTAB | are tables and their entries aligned and inside the file, refcount blocks listed once and counted? |
+//! | Q-SNAP | has every snapshot a size that the disk had, and an L1 table for all of it? Then it is there with all its sectors |
+//! | B-SUPER | has a bitmap that is not marked as in use the bit of a sector set that is not what it was at the start? |
 //! | Q-EXACT | after a clean close, are refcounts the numbers of references, and entries marked as copied exactly where that is one? |
+//! | Q-REPAIR | the same after a repair; is the image not marked dirty? |
 //!
 //! A **slice** is the part of a tree that one sector of an L2 table describes; a question about one
 //! reads that sector in every tree, what leads to it, and the refcounts of what it refers to. That
 //! keeps apart what a power cut leaves undecided.
 
+mod bitmaps;
 mod exact;
 mod layout;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use plugpull_engine::SECTOR;
+use plugpull_engine::{ByteRange, SECTOR};
 
+use crate::disk::Image;
 use crate::oracle::Finding;
 use crate::system::ReadDisks;
 use crate::verdict::Invariant;
 
-pub(super) use exact::exact;
-use layout::{Bytes, Entry, Layout, Table};
+pub(super) use bitmaps::has_bitmaps;
+pub(super) use exact::{exact, repaired};
+use layout::{Bytes, Entry, Layout, Snapshot, Table};
 
 /// Most entries of an L1 table, refcount blocks and clusters of tables that are looked at: damaged
 /// headers must not take forever.
@@ -51,6 +58,29 @@ pub(super) enum Question {
     Apart(u64, u64),
     /// Q-ALIAS between a slice and what the header names.
     ApartFromTables(u64),
+    /// Q-SNAP: each snapshot is there with all its sectors.
+    Snapshots,
+    /// Q-REFTAB and Q-REF of bitmaps.
+    Bitmaps,
+    /// Q-ALIAS of bitmaps, among themselves and with what the header names.
+    BitmapsApart,
+    /// Q-ALIAS between a slice and bitmaps.
+    ApartFromBitmaps(u64),
+    /// B-SUPER of one guest sector.
+    Noted(u64),
+}
+
+/// What is known of the moment when the exploration started.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    /// The disks.
+    pub(super) start: Vec<Image>,
+    /// What the guest reads, from the first byte of its disk.
+    pub(super) content: Image,
+    /// Bytes of its disk.
+    pub(super) len: u64,
+    /// The sizes of its disk and of the snapshots.
+    pub(super) sizes: Vec<u64>,
 }
 
 /// All questions about these slices, and about so many sectors of the refcount table.
@@ -66,11 +96,23 @@ pub(super) fn questions(slices: &[u64], refcount_sectors: u64) -> Vec<Question> 
     let pairs = slices.iter().enumerate().flat_map(|(index, &first)| {
         slices[index..].iter().map(move |&second| Question::Apart(first, second))
     });
-    [Question::Tables, Question::TablesApart]
+    [Question::Tables, Question::TablesApart, Question::Snapshots]
         .into_iter()
         .chain((0..refcount_sectors).map(Question::RefcountBlocks))
         .chain(slices.iter().flat_map(of_slice))
         .chain(pairs)
+        .collect()
+}
+
+/// All questions about bitmaps, with these slices and guest sectors.
+pub(super) fn bitmap_questions(
+    slices: &[u64],
+    sectors: impl IntoIterator<Item = u64>,
+) -> Vec<Question> {
+    [Question::Bitmaps, Question::BitmapsApart]
+        .into_iter()
+        .chain(slices.iter().copied().map(Question::ApartFromBitmaps))
+        .chain(sectors.into_iter().map(Question::Noted))
         .collect()
 }
 
@@ -108,6 +150,7 @@ pub(super) fn owners(disks: &mut dyn ReadDisks) -> (BTreeMap<u64, String>, BTree
     let Some(mut image) = Structure::read(disks) else { return Default::default() };
     let mut owners = image.table_owners();
     owners.extend(image.block_owners());
+    owners.extend(image.bitmap_owners());
     let mut data = Vec::new();
     for slice in image.slices() {
         owners.extend(image.owners(slice));
@@ -122,7 +165,7 @@ pub(super) fn owners(disks: &mut dyn ReadDisks) -> (BTreeMap<u64, String>, BTree
 }
 
 /// Asks; how the invariant is broken, if it is. Of an image that nobody could open, nothing.
-pub(super) fn ask(disks: &mut dyn ReadDisks, question: Question) -> Option<Finding> {
+pub(super) fn ask(disks: &mut dyn ReadDisks, question: Question, known: &Known) -> Option<Finding> {
     let mut image = Structure::read(disks)?;
     match question {
         Question::Tables => image.tables(),
@@ -133,6 +176,11 @@ pub(super) fn ask(disks: &mut dyn ReadDisks, question: Question) -> Option<Findi
         Question::Copied(slice) => image.copied(slice),
         Question::Apart(first, second) => image.apart(first, second),
         Question::ApartFromTables(slice) => image.apart_from_tables(slice),
+        Question::Snapshots => image.snapshots_are_whole(known),
+        Question::Bitmaps => image.bitmaps_are_sound(),
+        Question::BitmapsApart => image.bitmaps_apart(),
+        Question::ApartFromBitmaps(slice) => image.apart_from_bitmaps(slice),
+        Question::Noted(sector) => image.sector_is_noted(sector, known),
     }
 }
 
@@ -151,6 +199,11 @@ enum Owner {
     SnapshotL1(String),
     /// The L2 table with this index.
     L2(u64),
+    BitmapDirectory,
+    /// The table of the bitmap with this place in the directory.
+    BitmapTable(u64),
+    /// A cluster of its bits.
+    Bitmap(u64, u64),
     /// The data of a guest cluster, and whether it is compressed.
     Data(u64, bool),
 }
@@ -165,6 +218,9 @@ impl fmt::Display for Owner {
             Self::SnapshotTable => f.write_str("the snapshot table"),
             Self::SnapshotL1(name) => write!(f, "the L1 table of snapshot {name}"),
             Self::L2(index) => write!(f, "L2 table {index}"),
+            Self::BitmapDirectory => f.write_str("the bitmap directory"),
+            Self::BitmapTable(number) => write!(f, "the table of bitmap {number}"),
+            Self::Bitmap(number, index) => write!(f, "cluster {index} of bitmap {number}"),
             Self::Data(guest, false) => write!(f, "guest cluster {guest}"),
             Self::Data(guest, true) => write!(f, "compressed guest cluster {guest}"),
         }
@@ -278,7 +334,7 @@ impl<'a> Structure<'a> {
     }
 
     fn tables(&mut self) -> Option<Finding> {
-        let (layout, len) = (self.layout, self.bytes.file_len());
+        let layout = self.layout;
         let (snapshots, table) = layout.snapshots(&mut self.bytes);
         let mut ranges = vec![
             (layout.l1.range(), Owner::L1),
@@ -288,21 +344,47 @@ impl<'a> Structure<'a> {
         ranges.extend(
             snapshots.into_iter().map(|snap| (snap.l1.range(), Owner::SnapshotL1(snap.name))),
         );
-        for (range, owner) in ranges.into_iter().filter(|(range, _)| range.len > 0) {
-            let aligned = range.offset.is_multiple_of(layout.cluster_len());
-            if !aligned || range.offset == 0 || range.offset.saturating_add(range.len) > len {
-                let message = format!(
-                    "{owner} is {} bytes at {}, in a file of {len} bytes",
-                    range.len, range.offset
-                );
-                return finding(Invariant::QReftab, message);
-            }
+        let misplaced = ranges.into_iter().find_map(|(range, owner)| self.misplaced(range, &owner));
+        if misplaced.is_some() {
+            return misplaced;
         }
         let owners = self.table_owners();
         self.too_low(owners)
     }
 
-    /// Q-REF: the first host cluster with more of these references than its refcount says.
+    /// Q-REFTAB: how a table is not where one can be, if it is not.
+    fn misplaced(&mut self, range: ByteRange, owner: &Owner) -> Option<Finding> {
+        let len = self.bytes.file_len();
+        let aligned = range.offset.is_multiple_of(self.layout.cluster_len());
+        let inside = range.offset != 0 && range.offset.saturating_add(range.len) <= len;
+        if range.len == 0 || (aligned && inside) {
+            return None;
+        }
+        let message =
+            format!("{owner} is {} bytes at {}, in a file of {len} bytes", range.len, range.offset);
+        finding(Invariant::QReftab, message)
+    }
+
+    /// Q-SNAP: the first snapshot that lacks a part of the disk that it was taken of.
+    fn snapshots_are_whole(&mut self, known: &Known) -> Option<Finding> {
+        let layout = self.layout;
+        let (snapshots, _) = layout.snapshots(&mut self.bytes);
+        snapshots.into_iter().find_map(|Snapshot { name, l1, size }| {
+            let coverage = l1.entries << layout.cluster_bits;
+            let covered = coverage.saturating_mul(layout.table_clusters());
+            if covered >= size && (size == layout.size || known.sizes.contains(&size)) {
+                return None;
+            }
+            let message = format!(
+                "snapshot {name} is of {size} bytes, with an L1 table for {covered}; the disk has {}",
+                layout.size
+            );
+            finding(Invariant::QSnap, message)
+        })
+    }
+
+    /// Q-REF: the first host cluster with more of these references than its refcount says. Where
+    /// refcounts may be left behind, the mark that says so is missing: Q-CLEAN.
     fn too_low(&mut self, owners: Vec<(u64, Owner)>) -> Option<Finding> {
         if self.layout.dirty {
             return None;
@@ -321,7 +403,8 @@ impl<'a> Structure<'a> {
                 owners.len(),
                 list(owners)
             );
-            finding(Invariant::QRef, message)
+            let invariant = if self.layout.lazy { Invariant::QClean } else { Invariant::QRef };
+            finding(invariant, message)
         })
     }
 
@@ -390,6 +473,19 @@ impl<'a> Structure<'a> {
         let mut owners = self.owners(slice);
         owners.extend(self.table_owners());
         owners.extend(self.block_owners());
+        shared(owners)
+    }
+
+    fn apart_from_bitmaps(&mut self, slice: u64) -> Option<Finding> {
+        let mut owners = self.owners(slice);
+        owners.extend(self.bitmap_owners());
+        shared(owners)
+    }
+
+    fn bitmaps_apart(&mut self) -> Option<Finding> {
+        let mut owners = self.table_owners();
+        owners.extend(self.block_owners());
+        owners.extend(self.bitmap_owners());
         shared(owners)
     }
 

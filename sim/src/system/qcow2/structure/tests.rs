@@ -63,6 +63,7 @@ fn sound() -> Image {
     put(&mut image, entry + 12, 1, 2);
     put(&mut image, entry + 14, 2, 2);
     put(&mut image, entry + 36, 16, 4);
+    put(&mut image, entry + 48, 64 * CLUSTER, 8);
     image.write(entry + 56, b"1s1");
     put(&mut image, SNAPSHOT_L1 * CLUSTER, SNAPSHOT_L2 * CLUSTER, 8);
     put(&mut image, SNAPSHOT_L2 * CLUSTER + 8, SHARED * CLUSTER, 8);
@@ -74,10 +75,18 @@ fn low(host: u64) -> u8 {
     u8::try_from((host * CLUSTER) >> 8).unwrap()
 }
 
+/// Nothing that a hand-made image is compared with.
+fn nothing_known() -> Known {
+    Known { start: Vec::new(), content: Image::zeroed(0), len: 0, sizes: Vec::new() }
+}
+
 fn findings(image: &Image) -> Vec<(Invariant, String)> {
     let disks = &mut Held(std::slice::from_ref(image));
     let asked = questions(&[0], 1).into_iter();
-    asked.filter_map(|question| ask(disks, question)).map(|f| (f.invariant, f.message)).collect()
+    asked
+        .filter_map(|question| ask(disks, question, &nothing_known()))
+        .map(|f| (f.invariant, f.message))
+        .collect()
 }
 
 fn exactly(image: &Image) -> Option<Invariant> {
@@ -209,13 +218,191 @@ fn leaks_are_found_after_a_close() {
 }
 
 #[test]
+fn without_the_dirty_mark_lazy_refcounts_have_to_be_right() {
+    let mut image = sound();
+    image.write(87, &[1]);
+    assert_eq!(findings(&image), []);
+    image.write(REFCOUNT_BLOCK * CLUSTER + 2 * DATA + 1, &[0]);
+    let found: Vec<_> = findings(&image).into_iter().map(|(invariant, _)| invariant).collect();
+    assert!(found.contains(&Invariant::QClean), "{found:?}");
+    assert!(!found.contains(&Invariant::QRef), "{found:?}");
+    image.write(79, &[1]);
+    assert_eq!(findings(&image), []);
+}
+
+#[test]
+fn what_a_repair_leaves_is_found() {
+    let left = |poke: &dyn Fn(&mut Image)| {
+        let mut image = sound();
+        poke(&mut image);
+        let found = repaired(&mut Held(std::slice::from_ref(&image)));
+        found.map(|finding| (finding.invariant, finding.message))
+    };
+    let broken = |message: &str| Some((Invariant::QRepair, format!("after a repair {message}")));
+    assert_eq!(left(&|_| {}), None);
+    assert_eq!(left(&|image| image.write(79, &[1])), broken("the image is still marked dirty"));
+    assert_eq!(
+        left(&|image| image.write(REFCOUNT_BLOCK * CLUSTER + 2 * DATA + 1, &[2])),
+        broken("host cluster 5 has refcount 2 and 1 references"),
+    );
+    assert_eq!(
+        left(&|image| put(image, L2 * CLUSTER, DATA * CLUSTER, 8)),
+        broken(
+            "the entry of guest cluster 0 is not marked as copied, and host cluster 5 has refcount 1"
+        ),
+    );
+}
+
+#[test]
+fn a_snapshot_has_a_size_that_there_was_and_a_table_for_it() {
+    let check = |size: u64, sizes: &[u64], is_whole: bool| {
+        let mut image = sound();
+        // The length of the machine state comes first.
+        put(&mut image, SNAPSHOTS * CLUSTER + 48, size, 8);
+        let known = Known { sizes: sizes.to_vec(), ..nothing_known() };
+        let images = [image];
+        let found = ask(&mut Held(&images), Question::Snapshots, &known);
+        let expected = (!is_whole).then_some(Invariant::QSnap);
+        assert_eq!(found.map(|finding| finding.invariant), expected, "{size} of {sizes:?}");
+    };
+    check(64 * CLUSTER, &[], true);
+    check(32 * CLUSTER, &[32 * CLUSTER], true);
+    // A part of it would be nothing.
+    check(32 * CLUSTER, &[], false);
+    // The table has one entry, for 64 clusters.
+    check(65 * CLUSTER, &[65 * CLUSTER], false);
+}
+
+/// Behind [`sound`]: a directory, a table and a cluster of bits.
+const DIRECTORY: u64 = CLUSTERS;
+const BITMAP_TABLE: u64 = CLUSTERS + 1;
+const BITS: u64 = CLUSTERS + 2;
+
+/// [`sound`] with an enabled bitmap of a cluster per bit, with bit 0 set.
+fn with_bitmap() -> Image {
+    let mut image = sound();
+    image.set_len((BITS + 1) * CLUSTER);
+    for host in [DIRECTORY, BITMAP_TABLE, BITS] {
+        put(&mut image, REFCOUNT_BLOCK * CLUSTER + 2 * host, 1, 2);
+    }
+    let entry = DIRECTORY * CLUSTER;
+    for (at, number, len) in [
+        (88, 1, 8),
+        (104, 0x2385_2875, 4),
+        (108, 24, 4),
+        (112, 1, 4),
+        (120, 32, 8),
+        (128, DIRECTORY * CLUSTER, 8),
+        (entry, BITMAP_TABLE * CLUSTER, 8),
+        (entry + 8, 1, 4),
+        (entry + 12, 2, 4),
+        (entry + 16, 1, 1),
+        (entry + 17, 9, 1),
+        (entry + 18, 1, 2),
+        (BITMAP_TABLE * CLUSTER, BITS * CLUSTER, 8),
+    ] {
+        put(&mut image, at, number, len);
+    }
+    image.write(entry + 24, b"b");
+    image.write(BITS * CLUSTER, &[1]);
+    image
+}
+
+/// What questions about bitmaps find, where the guest read zeros at the start.
+fn of_bitmaps(image: &Image, start: &Image) -> Vec<(Invariant, String)> {
+    let known = Known {
+        start: vec![start.clone()],
+        content: Image::zeroed(4 * CLUSTER),
+        len: 4 * CLUSTER,
+        sizes: Vec::new(),
+    };
+    let disks = &mut Held(std::slice::from_ref(image));
+    assert!(has_bitmaps(disks));
+    let asked = bitmap_questions(&[0], 0..4).into_iter();
+    let found = asked.filter_map(|question| ask(disks, question, &known));
+    found.map(|finding| (finding.invariant, finding.message)).collect()
+}
+
+#[test]
+fn bitmaps_count_as_owners() {
+    let sound = with_bitmap();
+    assert_eq!(of_bitmaps(&sound, &sound), []);
+    assert_eq!(exactly(&sound), None);
+    let check = |offset: u64, bytes: &[u8], invariant: Invariant, message: &str| {
+        let mut image = sound.clone();
+        image.write(offset, bytes);
+        let found = of_bitmaps(&image, &sound);
+        let expected = (invariant, message.to_owned());
+        assert!(found.contains(&expected), "{offset}: expected {expected:?}, found {found:?}");
+    };
+    let refcount = |host: u64| REFCOUNT_BLOCK * CLUSTER + 2 * host + 1;
+    for (host, owner) in [
+        (DIRECTORY, "the bitmap directory"),
+        (BITMAP_TABLE, "the table of bitmap 0"),
+        (BITS, "cluster 0 of bitmap 0"),
+    ] {
+        let message =
+            format!("host cluster {host} has refcount 0 and at least 1 references: {owner}");
+        check(refcount(host), &[0], Invariant::QRef, &message);
+    }
+    let mut at = [0; 8];
+    at[6] = low(DATA);
+    check(
+        BITMAP_TABLE * CLUSTER,
+        &at,
+        Invariant::QAlias,
+        "host cluster 5 belongs to guest cluster 0 and to cluster 0 of bitmap 0",
+    );
+    at[6] = low(L1);
+    check(
+        BITMAP_TABLE * CLUSTER,
+        &at,
+        Invariant::QAlias,
+        "host cluster 3 belongs to the L1 table and to cluster 0 of bitmap 0",
+    );
+    check(
+        135,
+        &[8],
+        Invariant::QReftab,
+        "the bitmap directory is 32 bytes at 5640, in a file of 7168 bytes",
+    );
+}
+
+#[test]
+fn a_trusted_bitmap_covers_what_has_changed() {
+    let start = with_bitmap();
+    let check = |pokes: &[(u64, &[u8])], noted: bool| {
+        let mut image = start.clone();
+        pokes.iter().for_each(|(at, bytes)| image.write(*at, bytes));
+        let found: Vec<_> = of_bitmaps(&image, &start);
+        let found: Vec<_> = found.into_iter().map(|(invariant, _)| invariant).collect();
+        let expected: &[Invariant] = if noted { &[] } else { &[Invariant::BSuper] };
+        assert_eq!(found, expected, "{pokes:?}");
+    };
+    let (data, shared, flags) = (DATA * CLUSTER, SHARED * CLUSTER, DIRECTORY * CLUSTER + 15);
+    // Bit 0 is set, bit 1 is not.
+    check(&[(data + 100, &[7])], true);
+    check(&[(shared + 100, &[7])], false);
+    check(&[(shared + 100, &[7]), (BITS * CLUSTER, &[2])], true);
+    // Bits that are all ones need no cluster.
+    let ones = 1_u64.to_be_bytes();
+    check(&[(shared + 100, &[7]), (BITMAP_TABLE * CLUSTER, &ones)], true);
+    // In use, or not enabled.
+    check(&[(shared + 100, &[7]), (flags, &[3])], true);
+    check(&[(shared + 100, &[7]), (flags, &[0])], true);
+    // Another compressed entry.
+    check(&[(L2 * CLUSTER + 23, &[64])], false);
+}
+
+#[test]
 fn slices_that_share_are_found() {
     // 64 entries are one slice, and one table here.
     let mut image = sound();
     put(&mut image, 36, 2, 4);
     put(&mut image, L1 * CLUSTER + 8, SNAPSHOT_L2 * CLUSTER, 8);
     let images = [image];
-    let found = ask(&mut Held(&images), Question::Apart(0, 1)).map(|f| (f.invariant, f.message));
+    let found = ask(&mut Held(&images), Question::Apart(0, 1), &nothing_known());
+    let found = found.map(|f| (f.invariant, f.message));
     let message = "host cluster 10 belongs to L2 table 0 and to L2 table 1";
     assert_eq!(found, Some((Invariant::QAlias, message.to_owned())));
 }
@@ -250,7 +437,8 @@ fn broken(image: Image, size: u64) -> Vec<String> {
     let (slice_len, _) = slice_and_cluster_len(disks).expect("an image");
     let slices: Vec<u64> = ByteRange::new(0, size).units(slice_len).collect();
     let asked = questions(&slices, 2).into_iter();
-    let mut found: Vec<_> = asked.filter_map(|question| ask(disks, question)).collect();
+    let mut found: Vec<_> =
+        asked.filter_map(|question| ask(disks, question, &nothing_known())).collect();
     found.extend(exact(disks));
     found.into_iter().map(|f| format!("{}: {}", f.invariant, f.message)).collect()
 }
