@@ -106,8 +106,11 @@ fn mend(config: Config, contents: Vec<Image>, what: Repair) {
         return;
     }
     let repaired = session.contents();
-    session.run(repair(&**disk, what, PlantedBugs::NONE)).expect("a second repair");
-    assert!(session.contents() == repaired, "a second repair has changed the image");
+    let again = session.run(repair(&**disk, what, PlantedBugs::NONE)).expect("a second repair");
+    assert!(
+        session.contents() == repaired,
+        "a second repair has changed the image: {what:?} {again:#?}"
+    );
 }
 
 fn requests(session: &Session, image: &Qcow2, writing: bool) {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arbitrary::{Arbitrary, Result as Taken, Unstructured};
 use plugpull_engine::Access;
-use plugpull_engine::qcow2::create::{BackingOptions, CreateOptions, DataFileOptions, create};
+use plugpull_engine::qcow2::create::{
+    BackingOptions, BitmapOptions, CreateOptions, DataFileOptions, create,
+};
 use plugpull_engine::qcow2::header::Compression;
 use plugpull_engine::qcow2::{OpenOptions, Qcow2};
 use plugpull_engine::resolver::{BoxFuture, Resolver, Role};
@@ -32,6 +34,8 @@ pub struct Config {
     pub base: Option<u64>,
     /// Whether the data is in a file of its own.
     pub data_file: bool,
+    /// Whether there is a persistent bitmap.
+    pub bitmap: bool,
     /// Slices of metadata in memory.
     pub slices_max: usize,
 }
@@ -53,6 +57,7 @@ impl<'a> Arbitrary<'a> for Config {
             extended,
             base: if bytes.arbitrary()? { Some(bytes.int_in_range(1..=sectors)?) } else { None },
             data_file: is_new && bytes.ratio(1, 5)?,
+            bitmap: is_new && bytes.ratio(1, 4)?,
             slices_max: *bytes.choose(&[1, 3, 4096])?,
         })
     }
@@ -60,6 +65,7 @@ impl<'a> Arbitrary<'a> for Config {
 
 impl Config {
     fn options(&self) -> CreateOptions {
+        let bitmap = BitmapOptions { name: "b".into(), granularity: 512 };
         let backing = BackingOptions { name: "base".into(), format: Some("raw".into()) };
         CreateOptions {
             virtual_size: self.sectors * 512,
@@ -71,6 +77,7 @@ impl Config {
             compression: Compression::Deflate,
             extended_l2: self.extended,
             data_file: self.data_file.then(|| DataFileOptions { name: "data".into(), raw: false }),
+            bitmaps: self.bitmap.then_some(bitmap).into_iter().collect(),
         }
     }
 }

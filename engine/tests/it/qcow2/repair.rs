@@ -221,3 +221,32 @@ fn any_byte_may_be_damaged() {
         }
     }
 }
+
+/// In an external data file a guest cluster may be at offset 0, which COPIED tells from nowhere.
+#[test]
+fn the_first_cluster_of_a_data_file_stays() {
+    use plugpull_engine::qcow2::create::{CreateOptions, DataFileOptions};
+    let data_file = Some(DataFileOptions { name: "data".into(), raw: false });
+    for extended_l2 in [false, true] {
+        let data_file = data_file.clone();
+        let options = CreateOptions {
+            virtual_size: 1 << 20,
+            cluster_len: 16384,
+            extended_l2,
+            data_file,
+            ..CreateOptions::default()
+        };
+        let mut bytes = super::create::created(&options).unwrap().bytes();
+        // The L1 table is in the fourth cluster, the L2 table behind it.
+        let l2 = 4_u64 * 16384;
+        bytes.resize(5 * 16384, 0);
+        bytes[3 * 16384..][..8].copy_from_slice(&(l2 | COPIED).to_be_bytes());
+        bytes[4 * 16384..][..8].copy_from_slice(&COPIED.to_be_bytes());
+        bytes[4 * 16384 + 8..][..8]
+            .copy_from_slice(&u64::from(u32::from(extended_l2)).to_be_bytes());
+        // The refcount of the table is missing.
+        let (disk, report) = repaired(&Image { bytes: bytes.clone() }, Repair::All);
+        assert!(report.after.is_clean(), "{report:#?}");
+        assert_eq!(disk.bytes()[4 * 16384..], bytes[4 * 16384..], "{extended_l2}");
+    }
+}

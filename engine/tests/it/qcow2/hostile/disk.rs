@@ -1,8 +1,7 @@
 //! A disk over shared bytes that keeps what is written beside them, and counts.
 
-use std::sync::Arc;
-
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use plugpull_engine::{Disk, DiskError, DiskErrorKind, DiskProperties, IoFuture, WriteFlags};
 
