@@ -8,13 +8,14 @@ use super::batch::{Batch, Extent, Piece};
 use super::disks::all;
 use super::events;
 use super::fields::Fields;
-use super::frees::Frees;
+use super::frees::{Free, Frees};
 use super::header::incompatible;
 use super::image::Image;
 use super::planted::Bug;
 use super::slices::Kind;
 use crate::disk::IoFuture;
 use crate::error::Error;
+use crate::units::ByteRange;
 
 /// How far a commit has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,10 +145,17 @@ impl Image {
             return;
         }
         let freed = frees.clone();
+        let len = self.cluster_len();
         let allocating = self.allocating().await;
-        while let Some((cluster, count)) = frees.pop() {
-            if allocating.lower(cluster, count).await.is_err() {
-                self.frees.add(0..1, |pending| (0..count).for_each(|_| pending.push(cluster)));
+        while let Some(free) = frees.pop() {
+            // With too low a refcount it may have been taken for metadata meanwhile.
+            let checked = if free.is_guest {
+                self.check_no_metadata(ByteRange::new(free.cluster * len, len))
+            } else {
+                Ok(())
+            };
+            if checked.is_err() || allocating.lower(free.cluster, free.count).await.is_err() {
+                self.frees.add(0..1, |pending| pending.push_back(&free));
             }
         }
         drop(allocating);
@@ -159,7 +167,7 @@ impl Image {
     /// What a planted bug does: all that is free is discarded, when it can be taken already.
     async fn discard_late(&self, mut freed: Frees) {
         let len = self.cluster_len();
-        while let Some((cluster, _)) = freed.pop() {
+        while let Some(Free { cluster, .. }) = freed.pop() {
             if matches!(self.refcount(cluster).await, Ok(0)) {
                 drop(self.barrier.disks.file.discard(cluster * len, len).await);
             }

@@ -32,9 +32,11 @@ impl Image {
         match gives_up {
             None => {}
             Some(_) if self.has_data_file() => {}
-            Some(GivenUp::Host(host)) => self.free_range(ByteRange::new(host, self.cluster_len())),
+            Some(GivenUp::Host(host)) => {
+                self.free_guest_range(ByteRange::new(host, self.cluster_len()));
+            }
             Some(GivenUp::Compressed(data)) => {
-                self.free_range(ByteRange::new(data.offset, data.len));
+                self.free_guest_range(ByteRange::new(data.offset, data.len));
             }
         }
     }

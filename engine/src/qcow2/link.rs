@@ -130,6 +130,12 @@ impl Image {
         self.frees.add(0..1, |frees| clusters.for_each(|cluster| frees.push(cluster)));
     }
 
+    /// The same of guest data.
+    pub(super) fn free_guest_range(&self, range: ByteRange) {
+        let clusters = clusters_of(range, self.cluster_len());
+        self.frees.add(0..1, |frees| clusters.for_each(|cluster| frees.push_guest(cluster)));
+    }
+
     /// Gives back clusters that were taken for metadata and never linked.
     pub(super) async fn give_back_metadata(&self, taken: Taken) {
         let clusters = taken.first..taken.first + taken.count;
