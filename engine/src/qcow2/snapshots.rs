@@ -210,7 +210,7 @@ impl Image {
                 l1.entries.iter().flat_map(|entry| entry.0.to_be_bytes()).collect();
             self.write_metadata(taken, bytes).await?;
         }
-        let now = self.options.runtime.now();
+        let now = self.options.runtime.date();
         let snapshot = Snapshot {
             id: id.clone(),
             name,

@@ -143,6 +143,13 @@ impl Runtime for LocalRuntime {
         self.shared.start.elapsed()
     }
 
+    #[expect(clippy::disallowed_types, reason = "the date, to be written down")]
+    fn date(&self) -> Duration {
+        let since = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+        // A clock that is set to before 1970 knows nothing.
+        since.unwrap_or_default()
+    }
+
     fn sleep(&self, duration: Duration) -> BoxTask {
         let deadline = self.now().saturating_add(duration);
         Box::pin(Sleep { runtime: self.clone(), deadline, registered: None })

@@ -20,6 +20,11 @@ pub trait Runtime: Send + Sync {
     /// Time since some fixed start.
     fn now(&self) -> Duration;
 
+    /// Time since the start of 1970, to be written down for people; zero if nobody knows.
+    fn date(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Completes when [`Runtime::now`] has reached now + `duration`.
     fn sleep(&self, duration: Duration) -> BoxTask;
 
