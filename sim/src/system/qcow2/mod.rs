@@ -3,7 +3,7 @@
 //! Disks, in this order: `image` (metadata, and the data unless it has a file of its own), then
 //! `data` and `backing` where the scenario has them.
 //!
-//! What the guest can read are its disk and the snapshots, each a [`View`](crate::oracle::View).
+//! What the guest can read are its disk and the snapshots, each a [`View`].
 
 mod describe;
 mod device;
