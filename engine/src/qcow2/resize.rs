@@ -4,6 +4,8 @@
 //!   size, flush. A crash before leaves the old size.
 //! * **shrink**: the size, flush; then the clusters past it are given up. A crash in between leaves
 //!   their mappings, which the next growth makes zero.
+//!
+//! A raw data file is grown before the size and shortened after it.
 
 use std::sync::Arc;
 
@@ -35,8 +37,10 @@ impl Image {
             let gone = ByteRange::between(len.next_multiple_of(self.cluster_len()), old);
             let gone = gone.aligned_out(self.cluster_len());
             self.zero_clusters(gone, Unmap::Forget).await?;
+            self.resize_raw_data(len).await?;
         } else if len > old {
             self.grow_l1(needed).await?;
+            self.resize_raw_data(len).await?;
             if !self.planted().has(Bug::GrowExposesBacking) {
                 self.zero_added(ByteRange::between(old, len)).await?;
             }
@@ -54,6 +58,16 @@ impl Image {
             return Ok(());
         }
         Err(Error::Unsupported("resizing a disk that has persistent bitmaps".into()))
+    }
+
+    /// Gives a data file that is usable as a raw image the length of the disk: what it gains is zero.
+    async fn resize_raw_data(&self, len: u64) -> Result<(), Error> {
+        if !self.data_file_is_raw() {
+            return Ok(());
+        }
+        let resized = self.barrier.data().resize(len).await;
+        self.barrier.wrote();
+        resized.map_err(|error| Error::disk("resize data file", error))
     }
 
     /// The L1 entries that a disk of this size needs, if it can have it.

@@ -35,7 +35,7 @@ impl Image {
         name: String,
     ) -> Result<String, Error> {
         let _pass = self.requests.enter().ok_or(Error::Closed)?;
-        let _lock = self.whole_disk(key).await?;
+        let _lock = self.sharing_disk(key).await?;
         self.commit(Extent::All).await?;
         let tree = self.tree(&self.l1.copy().entries).await?;
         self.check_raises(&tree).await?;
@@ -79,7 +79,7 @@ impl Image {
         which: String,
     ) -> Result<(), Error> {
         let _pass = self.requests.enter().ok_or(Error::Closed)?;
-        let _lock = self.whole_disk(key).await?;
+        let _lock = self.sharing_disk(key).await?;
         self.commit(Extent::All).await?;
         let snapshot = self.find_snapshot(&which)?.1;
         self.note_changed(ByteRange::new(0, self.virtual_size()));
@@ -138,7 +138,7 @@ impl Image {
         which: String,
     ) -> Result<(), Error> {
         let _pass = self.requests.enter().ok_or(Error::Closed)?;
-        let _lock = self.whole_disk(key).await?;
+        let _lock = self.sharing_disk(key).await?;
         self.commit(Extent::All).await?;
         let (index, snapshot) = self.find_snapshot(&which)?;
         let tree = self.tree(&self.snapshot_l1(&snapshot).await?).await?;
@@ -166,12 +166,17 @@ impl Image {
     pub(super) async fn whole_disk(&self, key: LockKey) -> Result<RangeGuard, Error> {
         self.check_writable()?;
         let lock = self.lock(key, WHOLE_DISK, LockMode::Exclusive).await;
-        if self.has_data_file() {
-            let what = "snapshots and resizing with an external data file";
-            return Err(Error::Unsupported(what.into()));
-        }
         self.prepare_first_write().await?;
         Ok(lock)
+    }
+
+    /// The same, for a change that shares host clusters.
+    async fn sharing_disk(&self, key: LockKey) -> Result<RangeGuard, Error> {
+        if self.has_data_file() {
+            let what = "snapshots with an external data file";
+            return Err(Error::Unsupported(what.into()));
+        }
+        self.whole_disk(key).await
     }
 
     /// The snapshot with this id, or else this name, and its place in the table.

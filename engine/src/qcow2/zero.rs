@@ -152,7 +152,7 @@ impl Image {
             return Ok(());
         }
         let start = guest_cluster * self.cluster_len();
-        let must_write = self.data_file_is_raw()
+        let must_write = unmap != Unmap::Forget && self.data_file_is_raw()
             || !self.format.has_zero_flag && (has_backing || unmap == Unmap::Keep);
         if must_write {
             // The end of the disk may lie within the last cluster.

@@ -97,7 +97,7 @@ impl Case {
     }
 
     pub(super) fn can_resize(&self) -> bool {
-        self.data_file.is_none() && (!self.is_compressed_or_resized() || self.discards)
+        !self.is_compressed_or_resized() || self.discards
     }
 
     /// Whether only one of both happens to the image. QEMU 10.0 does not let it grow over a base when
