@@ -12,6 +12,7 @@ pub mod fvd;
 pub mod guest_disk;
 mod planted;
 pub mod qcow2;
+mod requests;
 pub mod resolver;
 pub mod runtime;
 pub mod sync;

@@ -176,6 +176,10 @@ impl Base {
     async fn open(args: &Args, runtime: &LocalRuntime) -> Result<Option<Self>, Failure> {
         let Some(name) = args.base.clone() else { return Ok(None) };
         let image = beside(&args.image, &name);
+        if !image.exists() {
+            let problem = "there is no such base; put it there, or say where it is";
+            return Err(file_error(&image, problem));
+        }
         let source = Source { image: image.clone(), format: args.base_options.base_format };
         let (file, format) = source.open_file(FileMode::ReadOnly).await?;
         // An image that is replaced cannot be the base of what replaces it.

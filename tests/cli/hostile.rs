@@ -128,8 +128,11 @@ fn bases_that_go_in_circles_are_refused() {
     place.run("image create a.fvd 64K --journal 4K").exits(0);
     place.run("image create b.fvd --base a.fvd --base-format fvd --journal 4K").exits(0);
     place.run("image read b.fvd 0 512 --allow-base").exits(0);
-    place.run("image create a.fvd --force --base b.fvd --base-format fvd --journal 4K").exits(0);
-    let message = "more than 16 images on top of each other";
+    let circle = "image create a.fvd --force --base b.fvd --base-format fvd --journal 4K";
+    place.run(circle).exits(2).complains("lies below itself");
+    place.run("image create c.fvd --base b.fvd --base-format fvd --journal 4K").exits(0);
+    fs::rename(place.path("c.fvd"), place.path("a.fvd")).unwrap();
+    let message = "lies below itself: an image cannot be its own base";
     for args in ["read b.fvd 0 512", "convert a.fvd x", "compare a.fvd b.fvd"] {
         place.run(&format!("image {args} --allow-base")).exits(2).complains(message);
     }

@@ -44,7 +44,7 @@ fn what_create_is_told_info_tells() {
         ("1M --qcow2-version 2 --extended-l2", "version"),
         ("1M --chunk 64K", "--chunk is for fvd images; leave it out, or add -f fvd"),
         ("1M --base base.raw --block 4K", "--block is for fvd images"),
-        ("1M --base gone", "gone: No such file"),
+        ("1M --base gone", "gone: there is no such base; put it there"),
         ("1M --data-file b.qcow2", "b.qcow2: cannot be its own data file"),
         ("", "name a size"),
     ] {

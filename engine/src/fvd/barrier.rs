@@ -15,6 +15,7 @@ use super::events;
 use super::flushes::Flushes;
 use crate::disk::{Disk, IoFuture, WriteFlags};
 use crate::error::Error;
+use crate::requests::read;
 use crate::runtime::Runtime;
 use crate::sync::Shared;
 use crate::units::ByteRange;
@@ -130,31 +131,4 @@ impl Barrier {
     ) -> Result<Vec<u8>, Error> {
         read(&*self.disks.metadata, doing, range).await
     }
-}
-
-/// Reads a range of a disk.
-pub(super) async fn read(
-    disk: &dyn Disk,
-    doing: &'static str,
-    range: ByteRange,
-) -> Result<Vec<u8>, Error> {
-    let len = usize::try_from(range.len).map_err(|_| Error::InvalidArgument {
-        what: "length",
-        rule: "fits in memory",
-        found: range.len.to_string(),
-    })?;
-    let bytes = disk.read(range.offset, len).await.map_err(|error| Error::disk(doing, error))?;
-    assert_eq!(bytes.len(), len, "a disk returns what was asked for");
-    Ok(bytes)
-}
-
-/// Waits for submitted requests, **all** of them also after an error: whoever goes on afterwards
-/// may rely on none being in flight. Returns the first error.
-pub(super) async fn all(doing: &'static str, requests: Vec<IoFuture<()>>) -> Result<(), Error> {
-    let mut result = Ok(());
-    for request in requests {
-        let ended = request.await.map_err(|error| Error::disk(doing, error));
-        result = result.and(ended);
-    }
-    result
 }

@@ -7,7 +7,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::barrier::{Disks, read};
+use super::barrier::Disks;
 use super::chunk_space::ChunkSpace;
 use super::fvd_disk::FvdDisk;
 use super::geometry::Geometry;
@@ -19,6 +19,7 @@ use super::recover::{Regions, load_maps};
 use crate::access::Access;
 use crate::disk::{Disk, DiskError, DiskErrorKind, WriteFlags};
 use crate::error::Error;
+use crate::requests::read;
 use crate::resolver::Role;
 use crate::units::{ByteRange, SECTOR};
 

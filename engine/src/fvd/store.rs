@@ -5,7 +5,6 @@
 
 use std::ops::Range;
 
-use super::barrier::all;
 use super::chunk_space::ChunkSpace;
 use super::events;
 use super::image::Image;
@@ -14,6 +13,7 @@ use super::runs::{NewChunk, Run};
 use super::shared_maps::Published;
 use crate::disk::{DiskError, DiskErrorKind, WriteFlags};
 use crate::error::Error;
+use crate::requests::all;
 use crate::sync::WHOLE;
 use crate::units::ByteRange;
 

@@ -19,13 +19,13 @@
 
 use std::sync::Arc;
 
-use super::barrier::read;
 use super::image::Image;
 use super::plan::WritePlan;
 use super::planted::Bug;
 use super::store_long::copies_much;
 use crate::disk::WriteFlags;
 use crate::error::Error;
+use crate::requests::read;
 use crate::sync::LockKey;
 use crate::units::ByteRange;
 

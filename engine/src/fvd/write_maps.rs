@@ -106,6 +106,6 @@ impl Image {
             let offset = region + stretch[0].index * SECTOR;
             writes.push(self.barrier.start_metadata_write(offset, bytes));
         }
-        super::barrier::all(doing, writes).await
+        crate::requests::all(doing, writes).await
     }
 }

@@ -10,12 +10,12 @@ use std::collections::BTreeSet;
 
 use super::bitmap_directory::{BitmapCluster, BitmapEntry, directory, parse};
 use super::claims::Claims;
-use super::disks::read;
 use super::geometry::Geometry;
 use super::header::Header;
 use super::region::read_region;
 use crate::disk::Disk;
 use crate::error::Error;
+use crate::requests::read;
 use crate::units::ByteRange;
 
 /// Where the flags are in an entry of the directory.

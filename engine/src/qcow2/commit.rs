@@ -5,7 +5,6 @@
 //! mostly finds that the one before has done its work. See [`super::batch`] for the order.
 
 use super::batch::{Batch, Extent, Piece};
-use super::disks::all;
 use super::events;
 use super::fields::Fields;
 use super::frees::{Free, Frees};
@@ -15,6 +14,7 @@ use super::planted::Bug;
 use super::slices::Kind;
 use crate::disk::IoFuture;
 use crate::error::Error;
+use crate::requests::all;
 use crate::units::ByteRange;
 
 /// How far a commit has come.

@@ -5,7 +5,6 @@
 //! flush covers that data.
 
 use super::allocate::clusters_of;
-use super::disks::read;
 use super::events;
 use super::image::Image;
 use super::l2::{L1Entry, L2Entry};
@@ -13,6 +12,7 @@ use super::owners::Owner;
 use super::planted::Bug;
 use super::space::Taken;
 use crate::error::Error;
+use crate::requests::read;
 use crate::sync::LockMode;
 use crate::units::ByteRange;
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::bitmaps::Bitmaps;
-use super::disks::{Cache, Disks, read};
+use super::disks::{Cache, Disks};
 use super::events;
 use super::fields::{Fields, HeaderSector};
 use super::frees::Frees;
@@ -26,6 +26,7 @@ use super::space::Space;
 use crate::access::Access;
 use crate::disk::{Disk, DiskError, DiskErrorKind};
 use crate::error::Error;
+use crate::requests::read;
 use crate::resolver::Role;
 use crate::units::{ByteRange, SECTOR};
 

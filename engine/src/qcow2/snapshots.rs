@@ -12,7 +12,6 @@
 use std::sync::Arc;
 
 use super::batch::Extent;
-use super::disks::read;
 use super::events;
 use super::image::Image;
 use super::l2::L1Entry;
@@ -22,6 +21,7 @@ use super::snapshot_table::{Snapshot, SnapshotTable, to_bytes};
 use super::snapshot_tree::Tree;
 use super::space::Taken;
 use crate::error::Error;
+use crate::requests::read;
 use crate::sync::{LockKey, LockMode, RangeGuard};
 use crate::units::ByteRange;
 

@@ -2,12 +2,12 @@
 
 use super::batch::Extent;
 use super::bitmaps::{Bitmaps, Unstored};
-use super::disks::all;
 use super::events;
 use super::image::Image;
 use super::owners::Owner;
 use super::planted::Bug;
 use crate::error::Error;
+use crate::requests::all;
 use crate::units::ByteRange;
 
 impl Image {

@@ -4,12 +4,12 @@ use std::hash::Hash;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::disks::read;
 use super::events;
 use super::planted::{Bug, PlantedBugs};
 use super::slices::{DirtySlice, Kind, Slices};
 use crate::disk::Disk;
 use crate::error::Error;
+use crate::requests::read;
 use crate::runtime::Runtime;
 use crate::sync::{LockMode, RangeLock, Shared};
 use crate::units::ByteRange;

@@ -1,11 +1,11 @@
 //! Writing guest data to where it lives, and never to where metadata is.
 
-use super::disks::all;
 use super::image::Image;
 use super::owners::Owner;
 use super::planted::Bug;
 use crate::disk::{IoFuture, WriteFlags};
 use crate::error::Error;
+use crate::requests::all;
 use crate::units::ByteRange;
 
 /// Bytes for a place of the disk with the data.
