@@ -169,6 +169,7 @@ impl Image {
             }
         };
         let keeps = host.is_some()
+            && unmap != Unmap::Forget
             && self.format.has_zero_flag
             && (self.has_data_file() || unmap == Unmap::Keep && entry.is_copied());
         let (host, gives_up) = if keeps { (host, None) } else { (None, gives_up) };
