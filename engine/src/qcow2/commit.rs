@@ -58,7 +58,7 @@ impl Image {
         self.check_sound()
     }
 
-    /// Whether a commit of everything would have something to do.
+    /// Whether a commit of everything would find no changed slice and nothing given up.
     pub(super) fn is_committed(&self) -> bool {
         !self.tables.has_dirty(Kind::L2)
             && !self.tables.has_dirty(Kind::Refcounts)
@@ -144,7 +144,9 @@ impl Image {
         if frees.is_empty() {
             return;
         }
-        let freed = frees.clone();
+        let discards_late =
+            self.options.discards && self.planted().has(Bug::QueuedDiscardAfterRealloc);
+        let freed = discards_late.then(|| frees.clone());
         let len = self.cluster_len();
         let allocating = self.allocating().await;
         while let Some(free) = frees.pop() {
@@ -159,7 +161,7 @@ impl Image {
             }
         }
         drop(allocating);
-        if self.options.discards && self.planted().has(Bug::QueuedDiscardAfterRealloc) {
+        if let Some(freed) = freed {
             self.discard_late(freed).await;
         }
     }

@@ -1,7 +1,7 @@
 //! What has to be durable before the first change of a session.
 //!
-//! The file is made to end with a whole cluster. Order: feature bits that would lie are cleared, bitmaps are marked in use; flush; only then
-//! anything that a guest asks for is written.
+//! The file is made to end with a whole cluster. Order: feature bits that would lie are cleared,
+//! bitmaps are marked in use; flush; only then anything that a guest asks for is written.
 
 use super::batch::Extent;
 use super::header::autoclear;
